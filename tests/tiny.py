@@ -1,0 +1,62 @@
+"""Very small domains and models for tests, with everything drawn from a seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from transrec_core.data.catalog import IdCatalog, ImageCatalog, TextCatalog
+from transrec_core.data.domain import Domain
+from transrec_core.data.interactions import Interactions
+from transrec_core.models import ModelSpec, TransRec, fresh_backbone
+
+ITEMS, USERS = 40, 60
+
+BACKBONES = {
+    "bert": {"model_type": "bert", "vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+             "intermediate_size": 32, "max_position_embeddings": 16, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+    "roberta": {"model_type": "roberta", "vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+                "intermediate_size": 32, "max_position_embeddings": 16, "pad_token_id": 0, "hidden_dropout_prob": 0.0,
+                "attention_probs_dropout_prob": 0.0},
+    "vit": {"model_type": "vit", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
+            "image_size": 16, "patch_size": 8, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+}  # fmt: skip
+BACKBONES["vit_mae"] = BACKBONES["vit"] | {"model_type": "vit_mae"}
+MODALITY = {"bert": "text", "roberta": "text", "vit": "image", "vit_mae": "image"}
+
+
+def catalog(modality: str, items: int = ITEMS, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    if modality == "id":
+        return IdCatalog(items)
+    if modality == "image":
+        pixels = rng.integers(0, 256, (items + 1, 3, 16, 16), dtype=np.uint8)
+        return ImageCatalog(pixels, 0.5, 0.5)
+    lengths = rng.integers(4, 9, items + 1).astype(np.int32)
+    tokens = rng.integers(5, 50, (items + 1, 8)).astype(np.int32)
+    tokens[np.arange(8) >= lengths[:, None]] = 0
+    return TextCatalog(tokens, lengths, 0, None)
+
+
+def interactions(items: int = ITEMS, users: int = USERS, seed: int = 0) -> Interactions:
+    rng = np.random.default_rng(seed)
+    lists = [rng.permutation(np.arange(1, items + 1))[: rng.integers(5, 12)].tolist() for _ in range(users)]
+    return Interactions.from_lists(lists, items)
+
+
+def domain(modality: str, seed: int = 0) -> Domain:
+    return Domain("tiny", catalog(modality, seed=seed), interactions(seed=seed), extra=interactions(seed=seed + 1))
+
+
+def model(family: str = "bert", objective: str = "sasrec", pooling: str = "cls", seed: int = 0) -> TransRec:
+    spec = ModelSpec(objective=objective, dim=16, max_len=10, pooling=pooling, dropout=0.0)
+    torch.manual_seed(seed)
+    return TransRec.from_backbone(fresh_backbone(BACKBONES[family], seed), spec, seed)
+
+
+def stir(module: torch.nn.Module, seed: int = 1, std: float = 0.3) -> None:
+    """Moves every parameter at random, so that nothing is at a special starting value."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += std * torch.randn(parameter.shape, generator=generator)

@@ -1,0 +1,112 @@
+"""The ``transrec`` command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from transrec_core.adapters import METHODS
+from transrec_core.console import run as run_app
+from transrec_core.data.cli import app as data_app
+from transrec_core.errors import UserError
+from transrec_core.report import records_frame
+from transrec_core.specs import RunSpec, read_spec, validated, with_changes
+from transrec_core.statistics import hits, paired_difference
+from transrec_core.store import Store
+from transrec_core.study import run
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(data_app, name="data", help="Check and convert dataset folders.")
+
+StoreOption = Annotated[Path, typer.Option("--store", help="Folder of records.")]
+RootOption = Annotated[Path, typer.Option("--data-root", envvar="TRANSREC_DATA", help="Where relative dataset folders start.")]
+
+
+@app.command("run")
+def run_command(
+    spec_file: Annotated[Path | None, typer.Argument(metavar="[SPEC.yaml]", help="A run's specification.")] = None,
+    change: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field, e.g. training.steps=100.")] = None,
+    source: Annotated[str | None, typer.Option(help="Source dataset folder (the short way, instead of SPEC.yaml).")] = None,
+    target: Annotated[str | None, typer.Option(help="Target dataset folder.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="minilm, fresh-vit, world, a folder or a hub name.")] = None,
+    modality: Annotated[str | None, typer.Option(help="text or image.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="full, head, frozen, scratch, a control, or an adapter method.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the adaptation.")] = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Run again although it is recorded.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the specification and its id, run nothing.")] = False,
+    store: StoreOption = Path("runs"),
+    data_root: RootOption = Path(),
+) -> None:
+    """Run one specification and record it; a killed run resumes, a recorded one is shown."""
+    fields: dict[str, Any] = {}
+    if spec_file is not None:
+        fields = read_spec(spec_file).model_dump(mode="json")
+    short = {"source.data.folder": source, "target.folder": target, "encoder": encoder, "seed": seed}
+    short |= {"target.modality": modality, "source.data.modality": modality}
+    if strategy in METHODS:
+        short |= {"strategy": "adapter", "adapter.method": strategy}
+    elif strategy is not None:
+        short |= {"strategy": strategy, "adapter": None}
+    given = [f"{key}={json.dumps(value)}" for key, value in short.items() if value is not None]
+    if strategy is not None and strategy not in METHODS:
+        given.append("adapter=null")
+    spec = validated(with_changes(fields, given + (change or [])), str(spec_file or "run"))
+    if dry_run:
+        typer.echo(f"# id {spec.id()}, source model {spec.source_id()}")
+        typer.echo(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False).rstrip())
+        return
+    record = run(spec, Store(store), data_root, refresh)
+    show(record.id, store)
+
+
+@app.command("runs")
+def runs(store: StoreOption = Path("runs")) -> None:
+    """List all records."""
+    records = Store(store).all()
+    if not records:
+        raise UserError(f"{store}: no records; `transrec run` makes one, --store names another folder")
+    typer.echo(records_frame(records).to_string(index=False))
+
+
+@app.command("show")
+def show(run_id: Annotated[str, typer.Argument(metavar="ID")], store: StoreOption = Path("runs")) -> None:
+    """Show one record and the command that repeats it."""
+    record = Store(store).read(run_id)
+    facts = record.facts
+    typer.echo(f"{record.id}  {record.spec.method}, {record.spec.model.objective}, seed {record.spec.seed}")
+    typer.echo(f"  {record.spec.source.data.folder} -> {record.spec.target.folder} ({record.spec.target.modality}), encoder {record.spec.encoder}")
+    for name, value in record.metrics.items():
+        typer.echo(f"  {name:<8} {100 * value:6.2f} %" if name != "MRR" else f"  {name:<8} {value:6.4f}")
+    typer.echo(f"  test cases {facts['cases']:,}; {facts['seconds']:.0f} s in all on {facts.get('device', 'cpu')}")
+    if "trainable_parameters" in facts:
+        trained, total = facts["trainable_parameters"], facts["total_parameters"]
+        typer.echo(f"  trainable parameters {trained:,} of {total:,}; peak memory {facts['peak_memory_mb']:,.0f} MiB")
+    if facts.get("best_step") == 0:
+        typer.echo("  note: no validation was better than the untrained start (best step 0)")
+    typer.echo(f"  repeat: transrec run {store / record.id / 'spec.yaml'} --store NEW_FOLDER --data-root DATA")
+
+
+@app.command("compare")
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A")], b: Annotated[str, typer.Argument(metavar="B")],
+    k: Annotated[int, typer.Option(help="Cut-off of HR@K.")] = 10, store: StoreOption = Path("runs"),
+) -> None:  # fmt: skip
+    """Difference of two records in HR@K, with a 95 % bootstrap interval over their common test users."""
+    first, second = Store(store).read(a), Store(store).read(b)
+    if first.facts["data_fingerprint"] != second.facts["data_fingerprint"]:
+        raise UserError(f"{first.id} and {second.id} were tested on different data: a paired comparison means nothing")
+    difference = paired_difference(hits(first.ranks, k), hits(second.ranks, k))
+    typer.echo(
+        f"HR@{k}: {first.spec.method} {100 * hits(first.ranks, k).mean():.2f} %, {second.spec.method} {100 * hits(second.ranks, k).mean():.2f} %; "
+        f"difference {100 * difference.mean:+.2f} points, 95 % interval [{100 * difference.low:+.2f}, {100 * difference.high:+.2f}] "
+        f"({first.facts['cases']:,} users; one seed each, so the spread between seeds is not in it)"
+    )
+
+
+def main() -> None:
+    """Entry point: one-line errors, exit status 2 for a user's mistake."""
+    run_app(app)

@@ -1,0 +1,1 @@
+"""Interactions, item content, and the worlds they come from."""

@@ -1,0 +1,129 @@
+"""Who had what, in which order: user histories as two flat arrays."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """User histories, one after the other.
+
+    Attributes:
+        items: int32 [interactions], item numbers 1..n_items (0 is padding), oldest first within a user.
+        offsets: int64 [users + 1]; user u has ``items[offsets[u]:offsets[u + 1]]``.
+        n_items: size of the catalogue.
+    """
+
+    items: np.ndarray
+    offsets: np.ndarray
+    n_items: int
+
+    @classmethod
+    def from_lists(cls, lists: Iterable[Sequence[int]], n_items: int) -> Interactions:
+        """From one list of item numbers for each user (for small data)."""
+        lists = list(lists)
+        lengths = np.array([len(x) for x in lists], dtype=np.int64)
+        flat = np.array([i for x in lists for i in x], dtype=np.int32)
+        return cls(flat, np.concatenate([[0], np.cumsum(lengths)]), n_items)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Interactions of each user, int64 [users]."""
+        return np.diff(self.offsets)
+
+    def user(self, u: int) -> np.ndarray:
+        """One user's items, oldest first (a view)."""
+        return self.items[self.offsets[u] : self.offsets[u + 1]]
+
+    def _spans(self, starts: np.ndarray, lengths: np.ndarray) -> Interactions:
+        """Copies the spans ``items[start:start + length]``, one a user."""
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        index = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        return Interactions(self.items[index], offsets, self.n_items)
+
+    def select(self, users: np.ndarray) -> Interactions:
+        """These users, in this order."""
+        users = np.asarray(users)
+        return self._spans(self.offsets[users], self.lengths[users])
+
+    def truncate(self, n: int) -> Interactions:
+        """The last ``n`` interactions of each user."""
+        lengths = np.minimum(self.lengths, n)
+        return self._spans(self.offsets[1:] - lengths, lengths)
+
+    def drop_last(self, k: int) -> Interactions:
+        """All but the last ``k`` interactions of each user; shorter users become empty."""
+        return self._spans(self.offsets[:-1], np.maximum(self.lengths - k, 0))
+
+    def min_length(self, k: int) -> tuple[Interactions, np.ndarray]:
+        """Users with at least ``k`` interactions, and their numbers in the original."""
+        kept = np.flatnonzero(self.lengths >= k)
+        return self.select(kept), kept
+
+    def last(self, k: int = 1) -> np.ndarray:
+        """The k-th item from the end of each user, int32 [users]; every user must have that many."""
+        return self.items[self.offsets[1:] - k]
+
+    def counts(self) -> np.ndarray:
+        """How often each item occurs, int64 [n_items + 1]."""
+        return np.bincount(self.items, minlength=self.n_items + 1)
+
+    def padded(self, users: Sequence[int] | np.ndarray, max_len: int) -> np.ndarray:
+        """The last ``max_len`` items of some users, padded with 0 on the right, int64 [users, longest of them]."""
+        users = np.asarray(users)
+        lengths = np.minimum(self.lengths[users], max_len)
+        width = int(lengths.max(initial=0))
+        column = np.arange(width)
+        index = (self.offsets[users + 1] - lengths)[:, None] + column
+        inside = column < lengths[:, None]
+        return np.where(inside, self.items[np.where(inside, index, 0)], 0).astype(np.int64)
+
+    def subsample(self, fraction: float, seed: int) -> Interactions:
+        """A random share of the users, in their order; with one seed a smaller share is contained in a larger one."""
+        order = np.random.default_rng(seed).permutation(len(self))
+        return self.select(np.sort(order[: max(1, round(fraction * len(self)))]))
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256(f"{self.n_items}".encode())
+        digest.update(np.ascontiguousarray(self.items, dtype=np.int32).tobytes())
+        digest.update(np.ascontiguousarray(self.offsets, dtype=np.int64).tobytes())
+        return digest.hexdigest()
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the content."""
+        return self._fingerprint
+
+
+@dataclass(frozen=True)
+class Split:
+    """Leave-one-out: a user's last item is for the test, the one before for validation, the rest for training."""
+
+    train: Interactions
+    valid_target: np.ndarray
+    test_history: Interactions
+    test_target: np.ndarray
+
+    @property
+    def valid_history(self) -> Interactions:
+        return self.train
+
+
+def leave_one_out(interactions: Interactions, min_length: int = 3) -> tuple[Split, int]:
+    """Splits off the last two items of each user.
+
+    Returns:
+        the split, and how many users were dropped because they have fewer than ``min_length`` interactions.
+    """
+    kept, _ = interactions.min_length(max(3, min_length))
+    split = Split(kept.drop_last(2), kept.last(2), kept.drop_last(1), kept.last(1))
+    return split, len(interactions) - len(kept)

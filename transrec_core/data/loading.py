@@ -1,0 +1,124 @@
+"""From a line of a specification to a Domain: the embedded world, or a dataset folder with declared filters."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from transrec_core.adapters.base import StrictModel
+from transrec_core.data.catalog import IdCatalog, decode_images, tokenize_titles
+from transrec_core.data.domain import Domain, RawDomain
+from transrec_core.data.readers import read_folder, title_years
+from transrec_core.data.synthetic import World, WorldConfig, make_world
+from transrec_core.errors import UserError
+
+WORLD = "world"
+
+
+class DataSpec(StrictModel):
+    """Which domain, and what of it. Every filter is here, so that a record can be repeated from the folder alone.
+
+    Attributes:
+        folder: "world:source" or "world:target" for the embedded world, else a dataset folder (relative to the data root).
+        modality: "text", "image", or "id" for the baseline without content.
+        titles: informativeness of the embedded world's titles; no meaning elsewhere.
+        min_user: users with fewer interactions are dropped. min_item: items with fewer users are dropped (once, before the users).
+        max_users: keep a random subset of this many users (seed 0). last: keep the last so many interactions of a user.
+        years: first and last year of films kept, from titles like "Heat (1995)". half: keep users with an even (0) or odd (1) number.
+        max_tokens: longest title in tokens. image_size: pictures are cut to this many pixels square.
+    """
+
+    folder: str = "world:target"
+    modality: Literal["text", "image", "id"] = "text"
+    titles: Literal["informative", "vague"] = "informative"
+    min_user: int = Field(5, ge=3)
+    min_item: int = Field(1, ge=1)
+    max_users: int | None = Field(None, ge=1)
+    last: int | None = Field(None, ge=3)
+    years: tuple[int, int] | None = None
+    half: Literal[0, 1] | None = None
+    max_tokens: int = Field(30, ge=3)
+    image_size: int = Field(64, ge=8)
+
+    @property
+    def is_world(self) -> bool:
+        return self.folder.startswith(WORLD + ":")
+
+
+@functools.lru_cache(maxsize=8)
+def world(titles: str, modality: str) -> World:
+    """The embedded world, made once per process."""
+    return make_world(WorldConfig(informativeness=titles), modality)  # type: ignore[arg-type]
+
+
+@functools.lru_cache(maxsize=4)
+def load_domain(spec: DataSpec, data_root: Path = Path(), tokenizer: Any = None) -> Domain:
+    """The domain that a specification describes.
+
+    Args:
+        spec: see :class:`DataSpec`. data_root: where relative folders start. tokenizer: of the text encoder (folders only).
+
+    Raises:
+        UserError: if the folder or the embedded part does not exist, or the filters leave nothing.
+    """
+    if spec.is_world:
+        part = spec.folder.partition(":")[2]
+        if part not in ("source", "target"):
+            raise UserError(f"the embedded world has 'world:source' and 'world:target', not '{spec.folder}'")
+        domain: Domain = getattr(world(spec.titles, "text" if spec.modality == "id" else spec.modality), part)
+        if spec.modality != "id":
+            return domain
+        return Domain(domain.name, IdCatalog(domain.catalog.n_items), domain.interactions, extra=domain.extra)
+    raw = filtered(read_folder(data_root / spec.folder), spec)
+    interactions, _ = raw.interactions.min_length(spec.min_user)
+    if not len(interactions):
+        raise UserError(f"{spec.folder}: no user has {spec.min_user} interactions after the filters; lower min_user")
+    if spec.modality == "text":
+        assert raw.titles is not None
+        catalog: Any = tokenize_titles(raw.titles, tokenizer, spec.max_tokens)
+    elif spec.modality == "image":
+        assert raw.image_paths is not None
+        catalog = decode_images(raw.image_paths, spec.image_size)
+    else:
+        catalog = IdCatalog(interactions.n_items)
+    return Domain(raw.name, catalog, interactions, raw.item_ids)
+
+
+def filtered(raw: RawDomain, spec: DataSpec) -> RawDomain:
+    """Applies the filters of a specification, in the order: half, items without content, years, min_item, max_users, last.
+
+    Raises:
+        UserError: if the items lack what the modality needs.
+    """
+    if spec.half is not None:
+        raw = raw.keep_users(np.arange(spec.half, len(raw.interactions), 2))
+    keep = np.ones(len(raw.item_ids), dtype=bool)
+    if spec.modality == "text":
+        if raw.titles is None:
+            raise UserError(f"{spec.folder}: there are no titles (items.tsv has one column); choose modality image or id")
+        keep &= np.array([bool(t) for t in raw.titles])
+    if spec.modality == "image":
+        if raw.image_paths is None:
+            raise UserError(f"{spec.folder}: there is no images/ folder; choose modality text or id")
+        keep &= np.array([p is not None for p in raw.image_paths])
+    if spec.years is not None:
+        if raw.titles is None:
+            raise UserError(f"{spec.folder}: 'years' needs titles that end in a year, like 'Heat (1995)'")
+        years = title_years(raw.titles)
+        keep &= (years >= spec.years[0]) & (years <= spec.years[1])
+    keep[0] = True
+    if not keep.all():
+        raw = raw.keep_items(keep)
+    if spec.min_item > 1:
+        raw = raw.min_item_users(spec.min_item)
+    lengths = raw.interactions.lengths
+    if spec.max_users is not None:
+        able = np.flatnonzero(lengths >= spec.min_user)
+        raw = raw.keep_users(np.sort(np.random.default_rng(0).permutation(able)[: spec.max_users]))
+    if spec.last is not None:
+        raw.interactions = raw.interactions.truncate(spec.last)
+    return raw

@@ -1,0 +1,136 @@
+"""Item encoders: a title or a picture becomes one vector of size d (or, as a baseline, the item's ID does).
+
+Titles go through a BERT/RoBERTa-like encoder, pictures through a ViT-like one (weights of a ViT-MAE encoder are read as a
+ViT: the masking belongs to pretraining). One linear map, the *head*, takes the pooled state to the size of the user encoder.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PretrainedConfig, ViTModel
+from transformers.utils import logging as hf_logging
+
+from transrec_core.adapters.anatomy import ANATOMY
+from transrec_core.errors import UserError
+
+
+class ItemEncoder(nn.Module):
+    """Backbone, pooling and head.
+
+    Args:
+        backbone: a Hugging Face encoder whose output has ``last_hidden_state`` [k, T, H].
+        dim: size d of the item vector.
+        pooling: "mean" over tokens or patches (padding left out), or "cls", the first one's state.
+    """
+
+    def __init__(self, backbone: nn.Module, dim: int, pooling: str) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pooling = pooling
+        config: Any = backbone.config
+        self.projection = nn.Linear(config.hidden_size, dim)
+        nn.init.normal_(self.projection.weight, std=config.hidden_size**-0.5)
+        nn.init.zeros_(self.projection.bias)
+
+    def pooled(self, features: dict[str, Tensor]) -> Tensor:
+        """Features of k items (see ``Catalog.batch``) -> pooled backbone states [k, H]."""
+        states: Tensor = self.backbone(**features).last_hidden_state
+        if self.pooling == "cls":
+            return states[:, 0]
+        mask = features.get("attention_mask")
+        if mask is None:
+            return states.mean(1)
+        weights = mask.unsqueeze(-1).to(states.dtype)
+        return (states * weights).sum(1) / weights.sum(1)
+
+    def forward(self, features: dict[str, Tensor]) -> Tensor:
+        out: Tensor = self.projection(self.pooled(features))
+        return out
+
+
+class IdEncoder(nn.Module):
+    """The baseline that reads no content: one learned vector for each item number. Parameters: (items + 1) d."""
+
+    def __init__(self, n_items: int, dim: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(n_items + 1, dim)
+        nn.init.normal_(self.embedding.weight, std=1.0)
+
+    def forward(self, features: dict[str, Tensor]) -> Tensor:
+        out: Tensor = self.embedding(features["ids"])
+        return out
+
+
+def _backbone_class(config: PretrainedConfig) -> type:
+    return ViTModel if config.model_type in ("vit", "vit_mae") else AutoModel
+
+
+def _no_pooler(config: PretrainedConfig) -> dict[str, bool]:
+    """The pooler is never used; families without one do not know the argument."""
+    return {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "vit", "vit_mae") else {}
+
+
+def load_backbone(name: str, layers: int | None = None) -> nn.Module:
+    """Loads pretrained encoder weights from a folder or a hub name.
+
+    Args:
+        name: a folder with config.json and weights, or a name on the Hugging Face hub.
+        layers: keep only this many layers from the bottom.
+
+    Raises:
+        UserError: if nothing can be loaded from there.
+    """
+    verbosity = hf_logging.get_verbosity()
+    hf_logging.set_verbosity_error()  # the report on the pooler, which is left out on purpose, is no news
+    try:
+        config = AutoConfig.from_pretrained(name)
+        backbone = _backbone_class(config).from_pretrained(name, config=config, **_no_pooler(config))
+    except (OSError, ValueError) as error:
+        where = "folder" if Path(name).exists() or os.sep in name else "hub name"
+        raise UserError(f"can't load an encoder from {where} '{name}': {str(error).splitlines()[0]}") from None
+    finally:
+        hf_logging.set_verbosity(verbosity)
+    return keep_layers(backbone, layers)
+
+
+def fresh_backbone(config: dict[str, Any], seed: int | None = None) -> nn.Module:
+    """An encoder with random weights from a configuration dictionary (``model_type`` and its fields)."""
+    fields = dict(config)
+    family = fields.pop("model_type")
+    try:
+        full = AutoConfig.for_model(family, **fields)
+    except ValueError as error:
+        raise UserError(f"unknown encoder family '{family}': {str(error).splitlines()[0]}") from None
+    if seed is not None:
+        torch.manual_seed(seed)
+    cls = _backbone_class(full)
+    model: nn.Module
+    if cls is ViTModel:
+        model = ViTModel(full, **_no_pooler(full))
+    else:
+        model = AutoModel.from_config(full, **_no_pooler(full))
+    return model
+
+
+def keep_layers(backbone: nn.Module, layers: int | None) -> nn.Module:
+    """Cuts an encoder down to its first ``layers`` layers, in place.
+
+    Raises:
+        UserError: if it has fewer.
+    """
+    if layers is None:
+        return backbone
+    config: Any = backbone.config
+    if not 1 <= layers <= config.num_hidden_layers:
+        raise UserError(f"encoder_layers={layers}: the encoder has {config.num_hidden_layers} layers")
+    path = ANATOMY[config.model_type].layers
+    parent, _, name = path.rpartition(".")
+    owner = backbone.get_submodule(parent)
+    setattr(owner, name, backbone.get_submodule(path)[:layers])  # type: ignore[index]
+    config.num_hidden_layers = layers
+    return backbone

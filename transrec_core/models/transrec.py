@@ -1,0 +1,219 @@
+"""TransRec: item content in, next item out; no item IDs anywhere, so it can move from one domain to another.
+
+    title or picture ─► item encoder ─► item vector v_i ∈ R^d ─┐
+    v_1 .. v_t ─► SASRec ─► user vector u_t ∈ R^d ─────────────┴─► score u_t · v_i
+
+Both objectives train the same network. SASRec predicts the next item at every position, CPC only at the last one
+(Oord et al. 2018, https://arxiv.org/abs/1807.03748, in the form of the TransRec papers).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from transrec_core.adapters.anatomy import Site, layer_sites
+from transrec_core.adapters.base import StrictModel
+from transrec_core.adapters.mixin import AdapterMixin
+from transrec_core.data.batching import Batch
+from transrec_core.data.catalog import Catalog
+from transrec_core.errors import UserError
+from transrec_core.files import atomic_path, atomic_write
+from transrec_core.models.item_encoder import IdEncoder, ItemEncoder, fresh_backbone
+from transrec_core.models.user_encoder import SASRec
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+
+
+class ModelSpec(StrictModel):
+    """Shape and objective of a TransRec, apart from its backbone.
+
+    Attributes:
+        objective: "sasrec" (loss at every position) or "cpc" (at the last one).
+        dim: size d of item and user vectors. blocks, heads, max_len, dropout: of the user encoder.
+        pooling: how token or patch states become one vector.
+        encoder_layers: keep only this many layers of the backbone, from the bottom; None keeps all.
+    """
+
+    objective: Literal["sasrec", "cpc"] = "sasrec"
+    dim: int = Field(64, ge=1)
+    blocks: int = Field(2, ge=1)
+    heads: int = Field(2, ge=1)
+    max_len: int = Field(20, ge=2)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    pooling: Literal["cls", "mean"] = "cls"
+    encoder_layers: int | None = Field(None, ge=1)
+
+
+class TransRec(nn.Module, AdapterMixin):
+    """Item encoder and user encoder.
+
+    Args:
+        item_encoder: an :class:`ItemEncoder` or :class:`IdEncoder`.
+        spec: shape and objective.
+    """
+
+    def __init__(self, item_encoder: nn.Module, spec: ModelSpec) -> None:
+        super().__init__()
+        if spec.dim % spec.heads:
+            raise UserError(f"model.dim={spec.dim} is not a multiple of model.heads={spec.heads}")
+        self.spec = spec
+        self.item_encoder = item_encoder
+        self.user_encoder = SASRec(spec.dim, spec.blocks, spec.heads, spec.max_len, spec.dropout)
+        self._init_adapters()
+
+    @classmethod
+    def from_backbone(cls, backbone: nn.Module, spec: ModelSpec, seed: int) -> TransRec:
+        """A TransRec whose head and user encoder are drawn from ``seed``, around a given backbone."""
+        torch.manual_seed(seed)
+        return cls(ItemEncoder(backbone, spec.dim, spec.pooling), spec)
+
+    def sites(self) -> list[Site]:
+        found = []
+        if isinstance(self.item_encoder, ItemEncoder):
+            family = str(self.item_encoder.backbone.config.model_type)  # type: ignore[union-attr]
+            found += layer_sites(self.item_encoder.backbone, family, "item_encoder.backbone", "item")
+            found.append(Site("item_encoder.projection", self.item_encoder.projection, "head", "item", -1))
+        return found + layer_sites(self.user_encoder, "sasrec", "user_encoder", "user")
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """What trains, by role: "encoder" (backbone or ID table), "head", "user", "adapter"."""
+        groups: dict[str, list[nn.Parameter]] = {"encoder": [], "head": [], "user": [], "adapter": []}
+        for name, parameter in self.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            if "projection" in name.replace("/", ".").split("."):
+                role = "head"
+            elif name.startswith("adapters."):
+                role = "adapter"
+            else:
+                role = "user" if name.startswith("user_encoder.") else "encoder"
+            groups[role].append(parameter)
+        return {role: parameters for role, parameters in groups.items() if parameters}
+
+    def backbone_is_fixed(self) -> bool:
+        """Whether the pooled states of the backbone can't change in training, so that they can be computed once."""
+        if not isinstance(self.item_encoder, ItemEncoder):
+            return False
+        acted = any(
+            key.startswith("item_encoder/backbone/")
+            for name in self.active_adapters
+            for key in self.adapters[name].keys()  # type: ignore[operator,union-attr]  # noqa: SIM118
+        )
+        return not acted and not any(p.requires_grad for p in self.item_encoder.backbone.parameters())
+
+    def encode_items(self, features: dict[str, Tensor]) -> Tensor:
+        """Content of k items -> item vectors [k, d]. ``{"pooled": [k, H]}`` skips the backbone."""
+        if "pooled" in features:
+            assert isinstance(self.item_encoder, ItemEncoder)
+            out: Tensor = self.item_encoder.projection(features["pooled"])
+            return out
+        vectors: Tensor = self.item_encoder(features)
+        return vectors
+
+    def encode_users(self, items: Tensor) -> Tensor:
+        """Item vectors in time order, right-padded [B, L, d] -> user vectors at each position [B, L, d]."""
+        out: Tensor = self.user_encoder(items)
+        return out
+
+    def forward(self, features: dict[str, Tensor], batch: Batch) -> Tensor:
+        """The mean loss of a batch (see :class:`Batch`), each of its items encoded once.
+
+        Softmax: cross-entropy of the next item among the candidates, with the user's own other items left out and, where the candidates
+        are a sample, their scores corrected by -log q (Yi et al. 2019, equation 3). BCE: the paper's loss, one sampled
+        negative for each position (SASRec, equation 7).
+        """
+        vectors = self.encode_items(features)  # [k, d]
+        users = self.encode_users(vectors[batch.inputs])  # [B, L, d]
+        rows, columns = batch.rows, batch.columns
+        states = users[rows, columns]  # [M, d]
+        if batch.negatives is not None:
+            positive = (states * vectors[batch.targets]).sum(-1)
+            negative = (states * vectors[batch.negatives]).sum(-1)
+            return F.softplus(-positive).mean() + F.softplus(negative).mean()
+        logits = states @ vectors.T  # [M, k]
+        if batch.log_q is not None:
+            logits = logits - batch.log_q
+        assert batch.own is not None
+        hidden = batch.own[rows]
+        hidden[torch.arange(len(rows), device=hidden.device), batch.targets] = False
+        return F.cross_entropy(logits.masked_fill(hidden, float("-inf")), batch.targets)
+
+    @torch.no_grad()
+    def catalogue(self, catalog: Catalog, block: int = 512) -> Tensor:
+        """Vectors of all items [items + 1, d], row 0 (padding) zero; items are encoded in blocks, in evaluation mode."""
+        return self._over_items(catalog, block, self.encode_items)
+
+    @torch.no_grad()
+    def pooled_catalogue(self, catalog: Catalog, block: int = 512) -> Tensor:
+        """Pooled backbone states of all items [items + 1, H], row 0 zero: what a fixed backbone needs to compute once."""
+        assert isinstance(self.item_encoder, ItemEncoder)
+        return self._over_items(catalog, block, self.item_encoder.pooled)
+
+    def _over_items(self, catalog: Catalog, block: int, encode: Any) -> Tensor:
+        device = next(self.parameters()).device
+        training = self.training
+        self.eval()
+        parts = []
+        for start in range(1, catalog.n_items + 1, block):
+            items = torch.arange(start, min(start + block, catalog.n_items + 1))
+            parts.append(encode({k: v.to(device) for k, v in catalog.batch(items).items()}).float())
+        self.train(training)
+        found = torch.cat(parts)
+        return torch.cat([found.new_zeros(1, found.shape[1]), found])
+
+    def save_pretrained(self, folder: str | Path, provenance: dict[str, Any] | None = None) -> None:
+        """Writes the base model: ``model.safetensors``, ``config.json`` and a model card ``README.md``.
+
+        Args:
+            folder: where to. provenance: what the card says about the origin (data, seed, versions).
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {k: v.contiguous() for k, v in self.state_dict().items() if not k.startswith("adapters.")}
+        with atomic_path(folder / WEIGHTS_FILE) as temporary:
+            save_file(state, temporary, metadata={"format": "pt"})
+        encoder = self.item_encoder
+        if isinstance(encoder, ItemEncoder):
+            backbone: dict[str, Any] = encoder.backbone.config.to_diff_dict()  # type: ignore[union-attr,operator]
+        else:
+            backbone = {"model_type": "id", "n_items": encoder.embedding.num_embeddings - 1}  # type: ignore[union-attr,operator]
+        config = {"spec": self.spec.model_dump(), "backbone": backbone, "provenance": provenance or {}}
+        atomic_write(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+        lines = [f"- {key}: {value}" for key, value in (provenance or {}).items()]
+        card = ["---", "library_name: transrec", "---", "", "# TransRec", "", *lines, ""]
+        atomic_write(folder / "README.md", "\n".join(card))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> TransRec:
+        """Reads what :meth:`save_pretrained` wrote.
+
+        Raises:
+            UserError: if a file is missing or damaged.
+        """
+        folder = Path(folder)
+        for file in (CONFIG_FILE, WEIGHTS_FILE):
+            if not (folder / file).is_file():
+                raise UserError(f"{folder / file}: not found; {folder} is no TransRec folder (save_pretrained writes one)")
+        try:
+            config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+            spec = ModelSpec.model_validate({**config["spec"], "encoder_layers": None})
+            if config["backbone"]["model_type"] == "id":
+                model = cls(IdEncoder(config["backbone"]["n_items"], spec.dim), spec)
+            else:
+                model = cls(ItemEncoder(fresh_backbone(config["backbone"]), spec.dim, spec.pooling), spec)
+            with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
+                model.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+        except (ValidationError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{folder}: damaged model ({reason}); save or build it again") from None
+        return model

@@ -1,0 +1,147 @@
+"""Tables and figures from records; nothing here computes a result of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from transrec_core.adapters import METHODS
+from transrec_core.grids import Cell
+from transrec_core.statistics import RELATIVE_MARGIN, hits, interval, paired_difference, verdict
+from transrec_core.store import Record
+from transrec_core.study import ranks_by_seed
+
+#: Names in tables and figures, in the order of tables.
+NAMES = {
+    "oracle": "oracle", "full": "full fine-tuning", "houlsby": "Houlsby", "pfeiffer": "Pfeiffer", "lora": "LoRA", "head": "head only",
+    "frozen": "frozen (nothing adapted)", "scratch": "no source", "item_id": "item-ID SASRec", "popularity": "popularity",
+    "untrained": "untrained network",
+}  # fmt: skip
+
+
+def records_frame(records: Sequence[Record]) -> pd.DataFrame:
+    """One row a record: what it was, what it reached, what it cost."""
+    rows = [
+        {
+            "id": r.id, "target": r.spec.target.folder, "modality": r.spec.target.modality, "titles": r.spec.target.titles,
+            "objective": r.spec.model.objective, "method": r.spec.method, "seed": r.spec.seed, "HR@10 (%)": round(100 * r.metrics["HR@10"], 2),
+            "NDCG@10 (%)": round(100 * r.metrics["NDCG@10"], 2), "trained": r.facts.get("trainable_parameters", 0),
+            "seconds": round(r.facts.get("train_seconds", 0.0), 1), "best step": r.facts.get("best_step"),
+        }
+        for r in records
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def by_method(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Records of one comparison by method, in the order of :data:`NAMES`, unknown methods last."""
+    order = list(NAMES)
+    methods = sorted({r.spec.method for r in records}, key=lambda m: (order.index(m) if m in order else len(order), m))
+    return {m: [r for r in records if r.spec.method == m] for m in methods}
+
+
+def summary(records: Sequence[Record], k: int = 10, reference: str = "full") -> pd.DataFrame:
+    """One comparison (same data, objective and users) as a table: quality with interval, difference to the reference, verdict, costs.
+
+    Args:
+        records: runs of several methods and seeds. k: cut-off of HR@K. reference: the method that others are compared with.
+
+    Returns:
+        One row a method; quality in percent, differences in points, parameters as counts, times in seconds, memory in MiB.
+    """
+    groups = by_method(records)
+    base = hits(ranks_by_seed(groups[reference]), k)
+    margin = RELATIVE_MARGIN * float(base.mean())
+    rows = []
+    for name, group in groups.items():
+        values = hits(ranks_by_seed(group), k)
+        quality = interval(values)
+        row = {
+            "method": name, "seeds": len(group), "quality": 100 * quality.mean, "low": 100 * quality.low, "high": 100 * quality.high,
+            "difference": np.nan, "difference low": np.nan, "difference high": np.nan, "verdict": "reference",
+            "trained": _mean(group, "trainable_parameters"), "total": _mean(group, "total_parameters"),
+            "seconds": _mean(group, "train_seconds"), "memory": _mean(group, "peak_memory_mb"),
+        }  # fmt: skip
+        if name != reference:
+            d = paired_difference(values, base)
+            row |= {"difference": 100 * d.mean, "difference low": 100 * d.low, "difference high": 100 * d.high, "verdict": verdict(d, margin)}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _mean(group: Sequence[Record], key: str) -> float:
+    values = [r.facts[key] for r in group if key in r.facts]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def table(summary_frame: pd.DataFrame, k: int = 10) -> pd.DataFrame:
+    """The readable form of :func:`summary`: strings with units in the headings."""
+
+    def span(mean: float, low: float, high: float, sign: str = "") -> str:
+        return "" if np.isnan(mean) else f"{mean:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
+
+    def number(value: float, digits: int = 0) -> str:
+        return "–" if np.isnan(value) else f"{value:,.{digits}f}"
+
+    s = summary_frame
+    return pd.DataFrame({
+        "method": [NAMES.get(m, m) for m in s["method"]],
+        f"HR@{k} (%) [95 %]": [span(*v) for v in zip(s["quality"], s["low"], s["high"], strict=True)],
+        "minus full (points) [95 %]": [
+            span(*v, "+") for v in zip(s["difference"], s["difference low"], s["difference high"], strict=True)
+        ],
+        "verdict": s["verdict"],
+        "trained parameters": [number(v) for v in s["trained"]],
+        "training (s)": [number(v, 1) for v in s["seconds"]],
+        "peak memory (MiB)": [number(v) for v in s["memory"]],
+        "seeds": s["seeds"],
+    })  # fmt: skip
+
+
+def sentences(summaries: Mapping[Cell, pd.DataFrame], reference: str = "full") -> list[str]:
+    """The verdicts in words, one line (a Markdown list item) for each cell."""
+    lines = []
+    for cell, frame in summaries.items():
+        rows = frame.set_index("method")
+        parts = []
+        for name in [m for m in METHODS if m in rows.index]:
+            row = rows.loc[name]
+            share = row["trained"] / rows.loc[reference, "trained"]
+            parts.append(
+                f"{NAMES.get(name, name)} is **{row['verdict']}** ({row['difference']:+.1f} points "
+                f"[{row['difference low']:+.1f}, {row['difference high']:+.1f}], {100 * share:.0f} % of the trained parameters)"
+            )
+        text = "; ".join(parts)
+        if "scratch" in rows.index:
+            gain = -rows.loc["scratch", "difference"]
+            bounds = -rows.loc["scratch", "difference high"], -rows.loc["scratch", "difference low"]
+            text += f". Source interactions are worth {gain:+.1f} points [{bounds[0]:+.1f}, {bounds[1]:+.1f}] to full fine-tuning"
+        lines.append(f"- *{cell.title[0].upper() + cell.title[1:]}*: {text}.")
+    return lines
+
+
+def plot_costs(summaries: Mapping[Cell, pd.DataFrame]) -> Figure:
+    """Quality against trained parameters (left) and training time (right), a row of axes for each cell."""
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    methods = [m for m in NAMES if any((f["method"] == m).any() and f.loc[f["method"] == m, "trained"].gt(0).any() for f in summaries.values())]
+    palette = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
+    figure, axes = plt.subplots(len(summaries), 2, figsize=(7.5, 3.4 * len(summaries)), squeeze=False, layout="constrained")
+    for (cell, frame), row in zip(summaries.items(), axes, strict=True):
+        points = frame[frame["seconds"].notna()]
+        for axis, (column, label) in zip(row, (("trained", "trained parameters"), ("seconds", "training time (s)")), strict=True):
+            sns.scatterplot(points, x=column, y="quality", hue="method", palette=palette, s=70, legend=False, ax=axis)
+            for point in points.itertuples():
+                axis.vlines(getattr(point, column), point.low, point.high, color=palette[point.method], lw=1.5)
+            for control, line in (("oracle", ":"), ("popularity", "--")):
+                for value in frame.loc[frame["method"] == control, "quality"]:
+                    axis.axhline(value, color="0.45", ls=line, lw=1.2)
+            axis.set(xscale="log", xlabel=label, ylabel="HR@10 (%)", title=cell.title if axis is row[0] else "", ylim=(0, None))
+    handles = [plt.Line2D([], [], marker="o", ls="", color=palette[m], label=NAMES[m]) for m in methods]
+    handles += [plt.Line2D([], [], color="0.45", ls=":", label="oracle"), plt.Line2D([], [], color="0.45", ls="--", label="popularity")]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
+    return figure
