@@ -1,4 +1,4 @@
-"""The ``transrec`` command."""
+"""The ``transrec`` command. What needs torch is imported by the command that needs it: checking data should not wait for it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,9 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from transrec_core.adapters import METHODS
 from transrec_core.console import run as run_app
 from transrec_core.data.cli import app as data_app
 from transrec_core.errors import UserError
-from transrec_core.report import records_frame
-from transrec_core.specs import RunSpec, read_spec, validated, with_changes
-from transrec_core.statistics import hits, paired_difference
-from transrec_core.store import Store
-from transrec_core.study import run
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data", help="Check and convert dataset folders.")
@@ -42,6 +36,11 @@ def run_command(
     data_root: RootOption = Path(),
 ) -> None:
     """Run one specification and record it; a killed run resumes, a recorded one is shown."""
+    from transrec_core.adapters import METHODS
+    from transrec_core.specs import read_spec, validated, with_changes
+    from transrec_core.store import Store
+    from transrec_core.study import run
+
     fields: dict[str, Any] = {}
     if spec_file is not None:
         fields = read_spec(spec_file).model_dump(mode="json")
@@ -66,6 +65,9 @@ def run_command(
 @app.command("runs")
 def runs(store: StoreOption = Path("runs")) -> None:
     """List all records."""
+    from transrec_core.report import records_frame
+    from transrec_core.store import Store
+
     records = Store(store).all()
     if not records:
         raise UserError(f"{store}: no records; `transrec run` makes one, --store names another folder")
@@ -75,6 +77,8 @@ def runs(store: StoreOption = Path("runs")) -> None:
 @app.command("show")
 def show(run_id: Annotated[str, typer.Argument(metavar="ID")], store: StoreOption = Path("runs")) -> None:
     """Show one record and the command that repeats it."""
+    from transrec_core.store import Store
+
     record = Store(store).read(run_id)
     facts = record.facts
     typer.echo(f"{record.id}  {record.spec.method}, {record.spec.model.objective}, seed {record.spec.seed}")
@@ -96,6 +100,9 @@ def compare(
     k: Annotated[int, typer.Option(help="Cut-off of HR@K.")] = 10, store: StoreOption = Path("runs"),
 ) -> None:  # fmt: skip
     """Difference of two records in HR@K, with a 95 % bootstrap interval over their common test users."""
+    from transrec_core.statistics import hits, paired_difference
+    from transrec_core.store import Store
+
     first, second = Store(store).read(a), Store(store).read(b)
     if first.facts["data_fingerprint"] != second.facts["data_fingerprint"]:
         raise UserError(f"{first.id} and {second.id} were tested on different data: a paired comparison means nothing")
@@ -105,6 +112,18 @@ def compare(
         f"difference {100 * difference.mean:+.2f} points, 95 % interval [{100 * difference.low:+.2f}, {100 * difference.high:+.2f}] "
         f"({first.facts['cases']:,} users; one seed each, so the spread between seeds is not in it)"
     )
+
+
+@app.command("tune")
+def tune_command(
+    profile: Annotated[str, typer.Option(help="Profile whose cells are tuned.")] = "laptop",
+    store: StoreOption = Path("runs/tuning"),
+) -> None:
+    """Choose each method's step size on the tuning seed and the validation users, and write profiles/step_sizes.yaml."""
+    from transrec_core.grids import load_profile, tune
+    from transrec_core.store import Store
+
+    typer.echo(yaml.safe_dump(tune(load_profile(profile), Store(store)), sort_keys=False))
 
 
 def main() -> None:

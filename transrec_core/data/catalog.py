@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
+
+from transrec_core.data.cache import cached
+from transrec_core.data.pictures import read_picture
 
 
 class Catalog(Protocol):
@@ -114,3 +121,40 @@ class IdCatalog:
 
     def fingerprint(self) -> str:
         return _digest(np.array([self.n_items]))
+
+
+def tokenize_titles(titles: list[str], tokenizer: Any, max_tokens: int, cache: Path | None = None) -> TextCatalog:
+    """Titles (index 0 unused) tokenised once; later calls read the cache.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer. max_tokens: longer titles are cut, special tokens included in the count.
+    """
+    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()))
+    identity = [type(tokenizer).__name__, vocabulary, max_tokens, titles[1:]]
+    key = "titles-" + hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+
+    def make() -> dict[str, np.ndarray]:
+        encoded = tokenizer(["", *titles[1:]], truncation=True, max_length=max_tokens, padding=True, return_tensors="np")
+        lengths = encoded["attention_mask"].sum(1)
+        return {"tokens": encoded["input_ids"].astype(np.int32), "lengths": lengths.astype(np.int32)}
+
+    arrays = cached(key, make, cache)
+    return TextCatalog(arrays["tokens"], arrays["lengths"], int(tokenizer.pad_token_id), titles)
+
+
+def decode_images(paths: list[Path | None], size: int, cache: Path | None = None) -> ImageCatalog:
+    """Pictures (index 0 unused) decoded once to bytes; later calls read the cache. Every item must have one.
+
+    Raises:
+        UserError: if a picture can't be read; names the file.
+    """
+    stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in paths[1:] if p is not None]
+    key = "pictures-" + hashlib.sha256(json.dumps([size, stats]).encode()).hexdigest()[:32]
+
+    def make() -> dict[str, np.ndarray]:
+        with ThreadPoolExecutor(2) as pool:
+            jobs = pool.map(lambda p: read_picture(p, size), paths[1:])
+            pictures = list(tqdm(jobs, total=len(paths) - 1, desc="pictures", unit="file", leave=False, mininterval=1))
+        return {"pixels": np.stack([np.zeros((3, size, size), np.uint8), *pictures])}
+
+    return ImageCatalog(cached(key, make, cache)["pixels"])

@@ -11,8 +11,9 @@ from pydantic import Field
 
 from transrec_core.adapters.base import StrictModel
 from transrec_core.data.catalog import IdCatalog, decode_images, tokenize_titles
-from transrec_core.data.domain import Domain, RawDomain
-from transrec_core.data.readers import read_folder, title_years
+from transrec_core.data.domain import Domain
+from transrec_core.data.raw import RawDomain, title_years
+from transrec_core.data.readers import read_folder
 from transrec_core.data.synthetic import World, WorldConfig, make_world
 from transrec_core.errors import UserError
 

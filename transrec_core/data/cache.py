@@ -1,0 +1,67 @@
+"""A cache of arrays that is believed only if its checksums are right, written in one step, safe with several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from transrec_core.files import sha256_of
+
+Arrays = dict[str, np.ndarray]
+
+
+def default_cache() -> Path:
+    """``$TRANSREC_CACHE``, else ``~/.cache/transrec``."""
+    return Path(os.environ.get("TRANSREC_CACHE") or Path.home() / ".cache" / "transrec")
+
+
+def cached(key: str, make: Callable[[], Arrays], folder: Path | None = None) -> Arrays:
+    """The arrays stored under ``key``, or those that ``make`` returns, which are then stored.
+
+    A damaged entry is rebuilt with one line on standard error. If the folder can't be written, the arrays are made and not stored.
+    """
+    folder = folder or default_cache()
+    place = folder / key
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{key}.lock"):
+            if place.exists():
+                try:
+                    return _read(place)
+                except (OSError, ValueError, KeyError) as error:
+                    print(f"cache entry {place.name} is damaged ({error}); building it again", file=sys.stderr)
+                    shutil.rmtree(place)
+            arrays = make()
+            _write(place, arrays)
+            return arrays
+    except OSError as error:
+        print(f"cache {folder} can't be used ({error.strerror or error}); going on without it", file=sys.stderr)
+        return make()
+
+
+def _write(place: Path, arrays: Arrays) -> None:
+    temporary = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+    try:
+        for name, array in arrays.items():
+            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+        sums = {name: sha256_of(temporary / f"{name}.npy") for name in arrays}
+        (temporary / "checksums.json").write_text(json.dumps(sums), encoding="utf-8")
+        os.replace(temporary, place)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _read(place: Path) -> Arrays:
+    sums = json.loads((place / "checksums.json").read_text(encoding="utf-8"))
+    for name, expected in sums.items():
+        if sha256_of(place / f"{name}.npy") != expected:
+            raise ValueError(f"checksum of {name}")
+    return {name: np.load(place / f"{name}.npy", allow_pickle=False) for name in sums}

@@ -1,0 +1,35 @@
+"""Picture files, read with care."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from transrec_core.errors import UserError
+
+#: Width times height above which a picture is refused before it is decoded.
+MAX_PIXELS = 50_000_000
+
+
+def read_picture(path: Path, size: int) -> np.ndarray:
+    """One picture, its shorter side scaled to ``size`` and the middle cut out, uint8 [3, size, size].
+
+    Raises:
+        UserError: if the file is no picture, truncated, or larger than :data:`MAX_PIXELS`.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise UserError(f"{path}: {image.width} x {image.height} pixels are more than a product picture has; scale it down")
+                image.draft("RGB", (2 * size, 2 * size))  # lets JPEG skip detail that is thrown away anyway
+                return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    except Image.DecompressionBombError:
+        raise UserError(f"{path}: far more pixels than a product picture has; scale it down or remove it") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        reason = "truncated" if "truncated" in str(error) else "not a readable picture"
+        raise UserError(f"{path}: {reason}; replace the file, or remove it to leave the item without picture") from None

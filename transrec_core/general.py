@@ -1,0 +1,142 @@
+"""The general stage: what an encoder knows before it has seen any recommendation, learnt without labels.
+
+Words: PPMI and SVD give word vectors (Levy and Goldberg 2014), which start the embedding of a small BERT that then guesses masked
+words. Pictures: a small ViT is the encoder of a masked auto-encoder. `python -m transrec_core.general` builds both; they ship in
+``transrec_core/assets/general`` and `make rebuild-world` shows that a rebuild gives the same bits.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import BertConfig, BertModel, ViTConfig, ViTMAEConfig, ViTMAEForPreTraining, ViTModel
+
+from transrec_core.data.catalog import Catalog, ImageCatalog, TextCatalog
+from transrec_core.data.synthetic import MASK, PIXELS, SPECIAL, World, WorldConfig, make_world
+from transrec_core.files import atomic_write, sha256_of
+from transrec_core.models.item_encoder import ItemEncoder
+
+ASSETS = Path(__file__).parent / "assets" / "general"
+SEED = 2305
+TEXT_STEPS, IMAGE_STEPS = 2500, 2500
+WIDTH, LAYERS, HEADS, FFN = 32, 2, 2, 128
+
+
+def word_vectors(catalog: TextCatalog, vocabulary_size: int, width: int) -> np.ndarray:
+    """Word vectors from co-occurrence in a sentence: singular vectors of the positive pointwise mutual information, float32 [words, width]."""
+    present = np.zeros((len(catalog.tokens), vocabulary_size), dtype=np.float32)
+    present[np.arange(len(catalog.tokens))[:, None], catalog.tokens] = 1
+    present[:, : len(SPECIAL)] = 0
+    together = present.T @ present
+    np.fill_diagonal(together, 0)
+    total, marginal = together.sum(), together.sum(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pmi = np.log(together * total / np.outer(marginal, marginal))
+    ppmi = np.where(np.isfinite(pmi), np.maximum(pmi, 0), 0)
+    u, s, _ = np.linalg.svd(ppmi)
+    vectors = u[:, :width] * np.sqrt(s[:width])
+    return np.asarray(vectors / vectors.std(), dtype=np.float32)
+
+
+def text_backbone(world: World, steps: int = TEXT_STEPS, show_progress: bool = True) -> BertModel:
+    """A small BERT that has guessed masked words (20 %, all replaced by [MASK]) of the general sentences."""
+    catalog, size = world.general_titles, len(world.vocabulary)
+    torch.manual_seed(SEED)
+    config = BertConfig(
+        vocab_size=size, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS, intermediate_size=FFN,
+        max_position_embeddings=16, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    )  # fmt: skip
+    model = BertModel(config, add_pooling_layer=False)
+    words = model.embeddings.word_embeddings.weight
+    with torch.no_grad():
+        words.copy_(0.05 * torch.from_numpy(word_vectors(catalog, size, WIDTH)))
+    guess = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.LayerNorm(WIDTH))
+    bias = nn.Parameter(torch.zeros(size))
+    rng = np.random.default_rng(SEED)
+
+    def loss(step: int) -> Tensor:
+        batch = catalog.batch(torch.from_numpy(rng.integers(1, catalog.n_items + 1, 256)))
+        tokens = batch["input_ids"]
+        chosen = torch.from_numpy(rng.random(tokens.shape) < 0.2) & (tokens >= len(SPECIAL))
+        masked = tokens.masked_fill(chosen, MASK)
+        states = model(input_ids=masked, attention_mask=batch["attention_mask"]).last_hidden_state[chosen]
+        return F.cross_entropy(guess(states) @ words.T + bias, tokens[chosen])
+
+    _optimise([*model.parameters(), *guess.parameters(), bias], loss, steps, 3e-3, "words", show_progress)
+    return model
+
+
+def image_backbone(world: World, steps: int = IMAGE_STEPS, show_progress: bool = True) -> ViTModel:
+    """A small ViT, the encoder of a masked auto-encoder on the general pictures (He et al. 2022, half of the patches hidden)."""
+    torch.manual_seed(SEED)
+    shape = {
+        "hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "intermediate_size": FFN, "image_size": PIXELS,
+        "patch_size": 8, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
+    }  # fmt: skip
+    config = ViTMAEConfig(
+        **shape, mask_ratio=0.5, decoder_hidden_size=WIDTH, decoder_num_hidden_layers=1, decoder_num_attention_heads=HEADS,
+        decoder_intermediate_size=FFN,
+    )  # fmt: skip
+    auto = ViTMAEForPreTraining(config)
+    pictures = ImageCatalog(np.concatenate([world.general_pictures[:1], world.general_pictures]))
+    rng = np.random.default_rng(SEED)
+
+    def loss(step: int) -> Tensor:
+        out: Tensor = auto(**pictures.batch(torch.from_numpy(rng.integers(1, pictures.n_items + 1, 128)))).loss
+        return out
+
+    _optimise(list(auto.parameters()), loss, steps, 2e-3, "pictures", show_progress)
+    model = ViTModel(ViTConfig(**shape), add_pooling_layer=False)
+    model.load_state_dict(auto.vit.state_dict())
+    return model
+
+
+def _optimise(parameters, loss, steps, peak, name, show_progress):  # type: ignore[no-untyped-def]
+    optimizer = torch.optim.AdamW(parameters, lr=peak, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=max(2, steps), pct_start=0.05)
+    bar = tqdm(range(steps), desc=name, disable=not show_progress, leave=False)
+    for step in bar:
+        value = loss(step)
+        optimizer.zero_grad()
+        value.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 100 == 0:
+            bar.set_postfix(loss=f"{value.item():.3f}")
+
+
+@torch.no_grad()
+def probe_r2(backbone: nn.Module, catalog: Catalog, z: np.ndarray) -> float:
+    """How well a linear map reads the latents from the mean state: R^2 on held-out items of a ridge regression, averaged over factors."""
+    encoder = ItemEncoder(backbone, 1, "mean").eval()
+    states = encoder.pooled(catalog.batch(torch.arange(1, catalog.n_items + 1))).double().numpy()
+    states = (states - states.mean(0)) / (states.std(0) + 1e-9)
+    order = np.random.default_rng(0).permutation(len(z))
+    fit, held = order[: len(z) // 2], order[len(z) // 2 :]
+    x = states[fit]
+    weights = np.linalg.solve(x.T @ x + 10 * np.eye(x.shape[1]), x.T @ (z[fit] - z[fit].mean(0)))
+    rest = z[held] - z[fit].mean(0) - states[held] @ weights
+    return float(1 - (rest**2).sum() / ((z[held] - z[held].mean(0)) ** 2).sum())
+
+
+def build(folder: Path = ASSETS) -> dict[str, str]:
+    """Builds both backbones into ``folder`` as Hugging Face folders and returns the SHA-256 of their weights."""
+    torch.set_num_threads(1)  # the order of sums, and so the last bits, depend on the number of threads
+    sums = {}
+    for name, make in (("text", text_backbone), ("image", image_backbone)):
+        make(make_world(WorldConfig(), name)).save_pretrained(folder / name)
+        sums[name] = sha256_of(folder / name / "model.safetensors")
+    facts = {"seed": SEED, "steps": {"text": TEXT_STEPS, "image": IMAGE_STEPS}, "sha256": sums}
+    atomic_write(folder / "build.json", json.dumps(facts, indent=2) + "\n")
+    return sums
+
+
+if __name__ == "__main__":
+    print(json.dumps(build(), indent=2))
