@@ -86,6 +86,7 @@ def load_backbone(name: str, layers: int | None = None) -> nn.Module:
         UserError: if nothing can be loaded from there.
     """
     verbosity = hf_logging.get_verbosity()
+    hf_logging.disable_progress_bar()
     hf_logging.set_verbosity_error()  # the report on the pooler, which is left out on purpose, is no news
     try:
         config = AutoConfig.from_pretrained(name)

@@ -1,0 +1,60 @@
+# Everything starts from a bare clone with Python 3.11+ and make; the first target called sets up .venv.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+PROFILE ?= laptop
+PORT ?= 8000
+BIN := .venv/bin
+STAMP := .venv/installed
+# One thread for each of the processes that run side by side; and no hub at run time.
+export OMP_NUM_THREADS ?= 1
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: book smoke-book test lint sync tune record rebuild-world bench serve clean
+
+book: $(STAMP)  ## run the notebooks (PROFILE=laptop) and build the book into _build/html
+	$(BIN)/python -m transrec_core.book execute --profile $(PROFILE)
+	$(BIN)/jupyter-book build . -W --keep-going 2>&1 | tee _build.log
+	@$(BIN)/python -m transrec_core.book report
+
+smoke-book:  ## the same with the smallest runs
+	$(MAKE) book PROFILE=smoke
+
+test: $(STAMP)  ## the tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+sync: $(STAMP)  ## write the .ipynb of each pair from its .py
+	$(BIN)/python -m transrec_core.book sync
+
+tune: $(STAMP)  ## choose the step sizes again (about half an hour on 2 cores)
+	$(BIN)/transrec tune
+
+record: $(STAMP)  ## the recorded runs on real data; DATA=folder with amazon_games, amazon_instruments, ml1m
+	$(BIN)/python -m pip install -q -e '.[real]' -c constraints.txt
+	$(BIN)/python benchmarks/record_real.py --data-root $(DATA)
+
+rebuild-world: $(STAMP)  ## build the shipped checkpoints again and compare them bit for bit
+	$(BIN)/python -m transrec_core.general --check
+	$(BIN)/python -m transrec_core.sources --check
+
+bench: $(STAMP)  ## timings, side by side
+	$(BIN)/python benchmarks/step.py
+
+serve: $(STAMP)  ## look at the built book
+	$(BIN)/python -m http.server -d _build/html $(PORT)
+
+clean:  ## remove everything generated, .venv stays
+	rm -rf _build _build.log book/executed runs
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[book,test]' -c constraints.txt
+	touch $@
