@@ -7,7 +7,10 @@ words. Pictures: a small ViT is the encoder of a masked auto-encoder. `python -m
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -138,5 +141,20 @@ def build(folder: Path = ASSETS) -> dict[str, str]:
     return sums
 
 
+def main() -> int:
+    """Builds into the package, or with ``--check`` elsewhere and compares; the exit status says whether all are equal."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="build again elsewhere and compare with what ships")
+    if not parser.parse_args().check:
+        print(json.dumps(build(), indent=2))
+        return 0
+    with tempfile.TemporaryDirectory() as temporary:
+        rebuilt = build(Path(temporary))
+    same = {name: digest == sha256_of(ASSETS / name / "model.safetensors") for name, digest in rebuilt.items()}
+    for name, equal in same.items():
+        print(f"general stage, {name}: {'bit-equal' if equal else 'DIFFERENT'}")
+    return 0 if all(same.values()) else 1
+
+
 if __name__ == "__main__":
-    print(json.dumps(build(), indent=2))
+    sys.exit(main())
