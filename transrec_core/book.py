@@ -1,0 +1,137 @@
+"""Making the book: pairs in step, notebooks executed, tables and figures that read well in light, dark and on a phone.
+
+    python -m transrec_core.book sync                      .py (the source) -> .ipynb without outputs
+    python -m transrec_core.book execute --profile smoke   .py -> book/executed/NAME.ipynb, with papermill
+    python -m transrec_core.book report                    where the book is and how long each notebook took
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from transrec_core.console import run
+from transrec_core.errors import UserError
+from transrec_core.files import atomic_write
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS, EXECUTED = ROOT / "notebooks", ROOT / "book" / "executed"
+STATUS = EXECUTED / "status.json"
+KERNEL = "transrec"
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def paired(source: Path) -> str:
+    """The .ipynb of a .py notebook as text: no outputs, and cell ids that depend on the place only, so that a diff shows what changed."""
+    import jupytext
+    import nbformat
+
+    notebook = jupytext.read(source)
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"{source.stem}-{number:03d}"
+    return str(nbformat.writes(notebook, version=4)) + "\n"
+
+
+@app.command("sync")
+def sync() -> None:
+    """Write each pair's .ipynb from its .py."""
+    for source in sorted(NOTEBOOKS.glob("*.py")):
+        atomic_write(source.with_suffix(".ipynb"), paired(source))
+
+
+@app.command("execute")
+def execute(
+    profile: Annotated[str, typer.Option(help="How big: smoke or laptop.")] = "laptop",
+    seed: Annotated[int, typer.Option(help="Added to the profile's seeds.")] = 0,
+    data: Annotated[Path, typer.Option(help="Folder of live records.")] = Path("runs"),
+    only: Annotated[list[str] | None, typer.Option(help="Names of notebooks; all by default.")] = None,
+) -> None:
+    """Run the notebooks; the first failure ends it with a non-zero status."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    from transrec_core.grids import load_profile
+
+    load_profile(profile)
+    use_own_kernel()
+    EXECUTED.mkdir(parents=True, exist_ok=True)
+    status: dict[str, Any] = {"profile": profile, "python": platform.python_version(), "seconds": {}}
+    if only and STATUS.exists():
+        status["seconds"] = json.loads(STATUS.read_text(encoding="utf-8"))["seconds"]
+    parameters = {"profile": profile, "seed": seed, "data": str((ROOT / data).resolve())}
+    for source in sorted(NOTEBOOKS.glob("*.py")):
+        if only and source.stem not in only:
+            continue
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory(dir=EXECUTED) as folder:
+            plain = Path(folder) / f"{source.stem}.ipynb"
+            plain.write_text(paired(source), encoding="utf-8")
+            done = Path(folder) / "done.ipynb"
+            try:
+                papermill.execute_notebook(plain, done, parameters, kernel_name=KERNEL, cwd=ROOT, progress_bar=False)
+            except PapermillExecutionError as error:
+                raise UserError(f"{source.name}, cell {error.exec_count}: {error.ename}: {error.evalue}") from None
+            clean(done, EXECUTED / f"{source.stem}.ipynb")
+        status["seconds"][source.stem] = round(time.perf_counter() - began, 1)
+        print(f"{source.stem}: {status['seconds'][source.stem]} s", flush=True)
+    atomic_write(STATUS, json.dumps(status, indent=2) + "\n")
+
+
+def clean(executed: Path, page: Path) -> None:
+    """Writes an executed notebook as a page: without the cell that papermill adds for its parameters, and without this machine's paths."""
+    import nbformat
+
+    notebook = nbformat.read(executed, as_version=4)
+    notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    for key in ("papermill",):
+        notebook.metadata.pop(key, None)
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    atomic_write(page, nbformat.writes(notebook, version=4) + "\n")
+
+
+def use_own_kernel() -> None:
+    """Registers a kernel of this very interpreter in this environment, so that no other installed kernel is taken."""
+    from ipykernel.kernelspec import install
+
+    install(prefix=sys.prefix, kernel_name=KERNEL, display_name="transrec")
+
+
+@app.command("report")
+def report() -> None:
+    """Say where the built book is and what each notebook took."""
+    status = json.loads(STATUS.read_text(encoding="utf-8"))
+    times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in status["seconds"].items())
+    print(f"profile {status['profile']}: {times}\nthe book: {ROOT / '_build' / 'html' / 'index.html'}")
+
+
+def style() -> None:
+    """Figures on a white card with large type: they read in light and dark mode, and scaled down on a phone."""
+    import seaborn as sns
+
+    sns.set_theme(
+        context="notebook", style="whitegrid", palette="colorblind",
+        rc={"figure.dpi": 110, "savefig.dpi": 110, "figure.facecolor": "white", "font.size": 12, "axes.titlesize": 12, "axes.labelsize": 12,
+            "legend.fontsize": 11, "axes.spines.top": False, "axes.spines.right": False, "figure.figsize": (7.2, 4)},
+    )  # fmt: skip
+
+
+def show_table(frame: Any, caption: str) -> None:
+    """Displays a data frame as a table that scrolls sideways in its own box where it is wider than the page."""
+    from html import escape
+
+    from IPython.display import HTML, display
+
+    html = frame.to_html(index=False, border=0, classes="study-table", escape=True)
+    display(HTML(f'<div class="table-box"><p class="table-caption">{escape(caption)}</p>{html}</div>'))
+
+
+if __name__ == "__main__":
+    run(app)
