@@ -1,0 +1,110 @@
+"""The book's parts agree with each other, and nothing in the repository names a machine or a registry."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tomllib
+import yaml
+
+from transrec_core.book import NOTEBOOKS, ROOT, clean, paired
+
+SOURCES = sorted(NOTEBOOKS.glob("*.py"))
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
+def test_pairs_agree_and_hold_no_outputs(source):
+    pair = source.with_suffix(".ipynb").read_text(encoding="utf-8")
+    assert pair == paired(source), "run `make sync`"
+    assert all(not cell.get("outputs") for cell in json.loads(pair)["cells"])
+
+
+def test_every_notebook_has_a_pair_and_a_place_in_the_book():
+    assert {p.stem for p in NOTEBOOKS.glob("*.ipynb")} == {p.stem for p in SOURCES}
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    pages = [toc["root"], *(c["file"] for c in toc["chapters"])]
+    for page in pages:
+        if page.startswith("book/executed/"):
+            assert (NOTEBOOKS / f"{Path(page).name}.py").exists(), page
+        else:
+            assert (ROOT / f"{page}.md").exists(), page
+    assert {p.stem for p in SOURCES} == {Path(p).name for p in pages if p.startswith("book/executed/")}
+
+
+@pytest.mark.parametrize("page", [*SOURCES, *sorted((ROOT / "book").glob("*.md"))], ids=lambda p: p.name)
+def test_chapters_open_with_what_is_learnt_and_close_with_exercises(page):
+    if page.stem in ("glossary", "bibliography"):
+        return
+    text = page.read_text(encoding="utf-8")
+    assert "**What you will learn.**" in text
+    labels = set(re.findall(r":label: (\S+)", text))
+    assert 2 <= len(labels) <= 3
+    assert labels == set(re.findall(r"\{solution\} (\S+)", text)) and text.count(":class: dropdown") == len(labels)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
+def test_notebooks_take_the_three_parameters(source):
+    text = source.read_text(encoding="utf-8")
+    cell = text.split('# %% tags=["parameters"]')[1].split("# %%")[0]
+    assert re.findall(r"^(\w+) =", cell, re.M) == ["profile", "seed", "data"]
+
+
+def test_a_page_has_no_trace_of_papermill(tmp_path):
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    notebook = new_notebook(cells=[new_code_cell("a = 1"), new_code_cell("b", metadata={"tags": ["injected-parameters"]})])
+    notebook.metadata["papermill"] = {"input_path": "/somewhere"}
+    nbformat.write(notebook, tmp_path / "a.ipynb")
+    clean(tmp_path / "a.ipynb", tmp_path / "b.ipynb")
+    page = (tmp_path / "b.ipynb").read_text()
+    assert "papermill" not in page and "injected" not in page and "a = 1" in page
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.stdout.split("\0") if name]
+
+
+def test_no_file_names_a_machine_or_a_registry_and_none_is_large():
+    words = re.compile(rb"/work/|/home/[a-z]|files\.pythonhosted|index-url|find-links")
+    for path in tracked():
+        if path == Path(__file__).resolve() or not path.is_file():
+            continue
+        assert path.stat().st_size < 700_000, path
+        assert not words.search(path.read_bytes()), path
+
+
+def test_direct_dependencies_are_pinned_and_environments_agree():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    for requirement in (r for group in groups for r in group):
+        assert re.split(r"[<>=]", requirement)[0].lower() in pinned, requirement
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert conda["dependencies"][-1] == {"pip": ["-c constraints.txt", "-e .[book,test]"]}
+
+
+def test_the_add_an_adapter_example_keeps_the_laws():
+    """CONTRIBUTING's example, as printed there, is identical at the start, trains and saves."""
+    example = re.search(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.S).group(1)
+    check = """
+import torch
+from tests import tiny
+from tests.test_laws import scores
+from transrec_core.adapters import AdapterConfig
+plain, model = tiny.model("bert"), tiny.model("bert")
+model.add_adapter("a", AdapterConfig(method="scale", train_head=False))
+assert torch.equal(scores(plain, "bert"), scores(model, "bert"))
+model.train_adapter("a")
+assert model.trainable_parameters()[0] == 2 * 2 * (16 + 16)
+"""
+    done = subprocess.run([sys.executable, "-c", example + check], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
