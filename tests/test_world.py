@@ -205,12 +205,12 @@ def test_world_is_honest() -> None:
 
 @pytest.mark.parametrize("modality", ["text", "image"])
 def test_general_stage_repeats_bit_for_bit(modality: str) -> None:
-    """Twenty steps, twice; `make rebuild-world` does the same with the whole stage against what ships."""
+    """Thirty steps, twice; `make rebuild-world` does the same with the whole stage against what ships."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         make = text_backbone if modality == "text" else image_backbone
-        first, second = (make(make_world(SMALL, modality), steps=20, show_progress=False).state_dict() for _ in range(2))
+        first, second = (make(make_world(SMALL, modality), steps=30, show_progress=False).state_dict() for _ in range(2))
         start = make(make_world(SMALL, modality), steps=0, show_progress=False).state_dict()
     finally:
         torch.set_num_threads(threads)
@@ -234,3 +234,15 @@ def test_general_stage_has_learnt_what_words_mean(titles: Titles) -> None:
     trained, random = backbones("text", range(3))
     reached = probe_r2(trained, target.catalog, target.truth["z"])
     assert reached > max(probe_r2(model, target.catalog, target.truth["z"]) for model in random) + 0.3
+
+
+def test_general_stage_on_pictures_is_a_small_gain() -> None:
+    """On pictures the stage adds little that a linear map can read: R^2 about 0.29, where eight random encoders lie between 0.20 and 0.25.
+
+    Patches of random weights already carry hue and place. This holds what is true, that it is above all eight, and claims no more.
+    """
+    target = world(modality="image").target
+    assert target.truth is not None
+    trained, random = backbones("image", range(8))
+    reached = probe_r2(trained, target.catalog, target.truth["z"])
+    assert reached > max(probe_r2(model, target.catalog, target.truth["z"]) for model in random)
