@@ -75,14 +75,15 @@ show_table(pd.DataFrame(rows), "The two domains of the embedded world (counts)")
 
 # %% tags=["remove-input"]
 truth = informative.target.truth
-order = np.argsort(truth["topic"], kind="stable")[:60:10]
+order = np.concatenate([np.flatnonzero(truth["topic"] == topic)[:2] for topic in (0, 4, 9)])
 show_table(
     pd.DataFrame({
         "topic": truth["topic"][order],
         "informative title": [informative.target.catalog.titles[i + 1] for i in order],
         "vague title": [vague.target.catalog.titles[i + 1] for i in order],
     }),
-    "The same six items in both settings (topic: number of the nearest centre at birth)",
+    "The same items in both settings (topic: number of the centre they were scattered around)",
+    text=True,
 )
 
 # %% [markdown]
@@ -93,7 +94,7 @@ show_table(
 
 # %% tags=["remove-input"]
 figure, axes = plt.subplots(4, 8, figsize=(7.2, 3.8), layout="constrained")
-for row, topic in zip(axes, (0, 4, 9, 15), strict=True):
+for row, topic in zip(axes, (0, 4, 9, 17), strict=True):
     members = np.flatnonzero(truth["topic"] == topic)
     for axis, item in zip(row, members, strict=False):
         axis.imshow(pictures.target.catalog.pixels[item + 1].transpose(1, 2, 0), interpolation="nearest")
@@ -104,24 +105,24 @@ for row, topic in zip(axes, (0, 4, 9, 15), strict=True):
 # %% [markdown]
 # ### Topics, popularity, lengths
 #
-# Left: items of the target domain, their six latent factors projected on the two directions of largest spread, four topics in colour. Middle: how often items occur, most popular first. Right: lengths of
-# histories.
+# Top: items of the target domain, their six latent factors projected on the two directions of largest spread, four topics in
+# colour. Middle: how often items occur, most popular first. Bottom: lengths of histories.
 
 # %% tags=["remove-input"]
-figure, axes = plt.subplots(1, 3, figsize=(10, 3.4), layout="constrained")
+figure, axes = plt.subplots(3, 1, figsize=(5.6, 8.6), layout="constrained", height_ratios=(1.6, 1, 1))
 z = truth["z"] - truth["z"].mean(0)
 plane = z @ np.linalg.svd(z, full_matrices=False)[2][:2].T
-chosen = np.isin(truth["topic"], (0, 4, 9, 15))
+chosen = np.isin(truth["topic"], (0, 4, 9, 17))
 axes[0].scatter(*plane[~chosen].T, s=8, color="0.8")
 sns.scatterplot(x=plane[chosen, 0], y=plane[chosen, 1], hue=[f"topic {t}" for t in truth["topic"][chosen]], s=22, ax=axes[0])
 axes[0].set(xlabel="first direction", ylabel="second direction", title="items by latent vector")
-axes[0].legend(fontsize=8, markerscale=0.8, loc="lower left")
+axes[0].legend(fontsize=10, loc="lower left")
 counts = np.sort(informative.target.interactions.counts()[1:])[::-1]
 axes[1].plot(np.arange(1, len(counts) + 1), counts)
 axes[1].set(xlabel="items, most popular first", ylabel="interactions", title="popularity")
 lengths = informative.target.interactions.lengths
 sns.histplot(lengths, discrete=True, ax=axes[2])
-axes[2].set(xlabel="interactions of a user", ylabel="users", title="lengths");
+axes[2].set(xlabel="interactions of a user", ylabel="users", title="lengths")
 
 # %% [markdown]
 # ## The oracle

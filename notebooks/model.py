@@ -43,7 +43,7 @@ torch.set_num_threads(1)
 # ## In a picture
 
 # %% tags=["remove-input"]
-draw_model()
+_ = draw_model()
 
 # %% [markdown]
 # An item's title or picture goes through a pretrained *backbone*; its pooled state goes through one linear map, the *head*, and is the item vector $v_i\in\mathbb R^d$. The *user encoder*, a causal
@@ -65,30 +65,39 @@ class SmallTransRec(nn.Module):
         self.backbone = backbone
         self.head = nn.Linear(backbone.config.hidden_size, dim)
         self.positions = nn.Embedding(max_len, dim)
-        layer = nn.TransformerEncoderLayer(dim, heads, 4 * dim, dropout=0.0, activation="gelu", batch_first=True)
-        self.user_encoder = nn.TransformerEncoder(layer, 2)
+        block = nn.TransformerEncoderLayer(
+            dim, heads, 4 * dim, dropout=0, activation="gelu", batch_first=True
+        )
+        self.user_encoder = nn.TransformerEncoder(block, 2)
 
-    def items(self, input_ids, attention_mask):                               # [k, T] -> [k, d]
-        states = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+    def items(self, input_ids, attention_mask):          # [k, T] -> [k, d]
+        out = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
         mask = attention_mask.unsqueeze(-1)
-        return self.head((states * mask).sum(1) / mask.sum(1))
+        mean = (out.last_hidden_state * mask).sum(1) / mask.sum(1)
+        return self.head(mean)
 
-    def users(self, items):                                                   # [B, L, d] -> [B, L, d]
+    def users(self, items):                        # [B, L, d] -> [B, L, d]
         length = items.shape[1]
         causal = nn.Transformer.generate_square_subsequent_mask(length)
-        return self.user_encoder(items + self.positions.weight[:length], mask=causal, is_causal=True)
+        items = items + self.positions.weight[:length]
+        return self.user_encoder(items, mask=causal, is_causal=True)
 
-    def loss(self, content, inputs, rows, columns, targets):                  # content: each item of the batch once
-        vectors = self.items(**content)                                       # [k, d]
-        users = self.users(vectors[inputs])                                   # [B, L, d]
-        return F.cross_entropy(users[rows, columns] @ vectors.T, targets)
+    def loss(self, content, batch):        # content: each item once
+        vectors = self.items(**content)                            # [k, d]
+        users = self.users(vectors[batch.inputs])               # [B, L, d]
+        states = users[batch.rows, batch.columns]                  # [M, d]
+        return F.cross_entropy(states @ vectors.T, batch.targets)
 
 
 world = make_world(WorldConfig(), "text")
-small = SmallTransRec(load_backbone(encoder_path("world", "text")))
-batch = Batcher(world.target.split.train, "sasrec", "batch", batch_size=64, max_len=14, seed=0).batch(0)
-loss = small.loss(world.target.catalog.batch(batch.items), batch.inputs, batch.rows, batch.columns, batch.targets)
-print(f"{len(batch.inputs)} users, {len(batch.rows)} positions with a loss, {len(batch.items)} different items, loss {loss.item():.2f}")
+backbone = load_backbone(encoder_path("world", "text"))
+small = SmallTransRec(backbone)
+
+train = world.target.split.train
+batch = Batcher(train, "sasrec", "batch", batch_size=64, max_len=14, seed=0).batch(0)
+loss = small.loss(world.target.catalog.batch(batch.items), batch)
+print(f"{len(batch.inputs)} users, {len(batch.rows)} positions with a loss,")
+print(f"{len(batch.items)} different items, loss {loss.item():.2f}")
 
 # %% [markdown]
 # ## Objectives and losses
@@ -109,14 +118,18 @@ print(f"{len(batch.inputs)} users, {len(batch.rows)} positions with a loss, {len
 # ## An adapter
 
 # %%
-model = TransRec.from_backbone(load_backbone(encoder_path("world", "text")), ModelSpec(dim=32, max_len=14, pooling="mean", dropout=0.0), seed=0)
+spec = ModelSpec(dim=32, max_len=14, pooling="mean", dropout=0.0)
+backbone = load_backbone(encoder_path("world", "text"))
+model = TransRec.from_backbone(backbone, spec, seed=0)
 content = world.target.catalog.batch(torch.arange(1, 6))
 before = model.encode_items(content)
 
-model.add_adapter("shop", AdapterConfig(method="houlsby", item_size=16, user_size=8))
+config = AdapterConfig(method="houlsby", item_size=16, user_size=8)
+model.add_adapter("shop", config)
 model.train_adapter("shop")
 model.print_trainable_parameters()
-bool(torch.equal(before, model.encode_items(content)))  # a fresh adapter changes nothing
+after = model.encode_items(content)
+bool(torch.equal(before, after))  # a fresh adapter changes nothing
 
 # %% tags=["remove-input"]
 rows = []
@@ -152,7 +165,7 @@ with torch.no_grad():
 figure, axis = plt.subplots(figsize=(7.2, 2.8), layout="constrained")
 axis.bar(np.arange(len(change)), change, color=["C0" if t < place else "C1" for t in range(len(change))])
 axis.axvline(place - 0.5, color="0.4", ls="--")
-axis.set(xlabel="position in the history", ylabel="change of the user vector", title=f"item at position {place} exchanged");
+axis.set(xlabel="position in the history", ylabel="change of the user vector", title=f"item at position {place} exchanged")
 glue("leak", f"{change[:place].max():.1e}", display=False)
 
 # %% [markdown]

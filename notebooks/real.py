@@ -70,7 +70,7 @@ show_table(pd.DataFrame(rows), "What was run")
 # %% tags=["remove-input"]
 for what, found in pairs.items():
     display(Markdown(f"### {titles[what]}"))
-    show_table(report.table(report.summary(found)).drop(columns=["verdict", "seeds"]), f"{titles[what]}; one seed, intervals over users only")
+    show_table(report.table(report.summary(found)).drop(columns=["verdict"]), f"{titles[what]}; one seed, intervals over users only")
 
 # %% tags=["remove-input"]
 for what, found in pairs.items():

@@ -118,18 +118,22 @@ def style() -> None:
 
     sns.set_theme(
         context="notebook", style="whitegrid", palette="colorblind",
-        rc={"figure.dpi": 110, "savefig.dpi": 110, "figure.facecolor": "white", "font.size": 12, "axes.titlesize": 12, "axes.labelsize": 12,
-            "legend.fontsize": 11, "axes.spines.top": False, "axes.spines.right": False, "figure.figsize": (7.2, 4)},
+        rc={"figure.dpi": 110, "savefig.dpi": 110, "figure.facecolor": "white", "font.size": 13, "axes.titlesize": 13, "axes.labelsize": 13,
+            "legend.fontsize": 12, "axes.spines.top": False, "axes.spines.right": False, "figure.figsize": (7.2, 4)},
     )  # fmt: skip
 
 
-def show_table(frame: Any, caption: str) -> None:
-    """Displays a data frame as a table that scrolls sideways in its own box where it is wider than the page."""
+def show_table(frame: Any, caption: str, text: bool = False) -> None:
+    """Displays a data frame as a table that scrolls sideways in its own box where it is wider than the page.
+
+    Args:
+        text: cells hold words, so they are set left and wrapped.
+    """
     from html import escape
 
     from IPython.display import HTML, display
 
-    html = frame.to_html(index=False, border=0, classes="study-table", escape=True)
+    html = frame.to_html(index=False, border=0, classes=["study-table", *(["study-text"] if text else [])], escape=True)
     display(HTML(f'<div class="table-box"><p class="table-caption">{escape(caption)}</p>{html}</div>'))
 
 

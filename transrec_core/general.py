@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,7 +79,7 @@ def text_backbone(world: World, steps: int = TEXT_STEPS, show_progress: bool = T
 def image_backbone(world: World, steps: int = IMAGE_STEPS, show_progress: bool = True) -> ViTModel:
     """A small ViT, the encoder of a masked auto-encoder on the general pictures (He et al. 2022, half of the patches hidden)."""
     torch.manual_seed(SEED)
-    shape = {
+    shape: dict[str, Any] = {
         "hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "intermediate_size": FFN, "image_size": PIXELS,
         "patch_size": 8, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
     }  # fmt: skip

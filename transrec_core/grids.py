@@ -121,15 +121,19 @@ def cell_specs(profile: Profile, cell: Cell) -> list[RunSpec]:
     return specs
 
 
+def step_sizes() -> dict[str, Any]:
+    """The table that :func:`tune` wrote: {cell: {method: {"chosen", "valid NDCG@10", "best step"}}}."""
+    return yaml.safe_load(STEP_SIZES.read_text(encoding="utf-8")) if STEP_SIZES.exists() else {}
+
+
 def tuned(cell: Cell, method: str) -> float:
     """The chosen step size of a method in a cell.
 
     Raises:
         UserError: if it was never tuned.
     """
-    table = yaml.safe_load(STEP_SIZES.read_text(encoding="utf-8")) if STEP_SIZES.exists() else {}
     try:
-        return float(table[cell.name][method]["chosen"])
+        return float(step_sizes()[cell.name][method]["chosen"])
     except KeyError:
         raise UserError(f"{method} has no step size for {cell.name}; `transrec tune` chooses one") from None
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from transrec_core.adapters import METHODS
-from transrec_core.grids import Cell
+from transrec_core.grids import Cell, step_sizes
 from transrec_core.statistics import RELATIVE_MARGIN, hits, interval, paired_difference, verdict
 from transrec_core.store import Record
 from transrec_core.study import ranks_by_seed
@@ -17,7 +19,7 @@ from transrec_core.study import ranks_by_seed
 #: Names in tables and figures, in the order of tables.
 NAMES = {
     "oracle": "oracle", "full": "full fine-tuning", "houlsby": "Houlsby", "pfeiffer": "Pfeiffer", "lora": "LoRA", "head": "head only",
-    "frozen": "frozen (nothing adapted)", "scratch": "no source", "item_id": "item-ID SASRec", "popularity": "popularity",
+    "frozen": "frozen", "scratch": "no source", "item_id": "item-ID SASRec", "popularity": "popularity",
     "untrained": "untrained network",
 }  # fmt: skip
 
@@ -72,6 +74,21 @@ def summary(records: Sequence[Record], k: int = 10, reference: str = "full") -> 
     return pd.DataFrame(rows)
 
 
+def step_size_table(cells: Iterable[Cell]) -> pd.DataFrame:
+    """What was chosen from which step sizes: validation NDCG@10 (%) of the tuning seed for each, the choice in brackets."""
+    rows = []
+    for cell in cells:
+        for method, entry in step_sizes().get(cell.name, {}).items():
+            figures = entry["valid NDCG@10"]
+            tried = [f"[{lr:g}: {100 * v:.1f}]" if lr == entry["chosen"] else f"{lr:g}: {100 * v:.1f}" for lr, v in figures.items()]
+            edge = entry["chosen"] in (min(figures), max(figures))
+            rows.append({
+                "cell": cell.title, "method": NAMES.get(method, method), "step size: valid NDCG@10 (%)": ", ".join(tried),
+                "choice": "at the end of the grid" if edge else "inside",
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def _mean(group: Sequence[Record], key: str) -> float:
     values = [r.facts[key] for r in group if key in r.facts]
     return float(np.mean(values)) if values else float("nan")
@@ -97,7 +114,6 @@ def table(summary_frame: pd.DataFrame, k: int = 10) -> pd.DataFrame:
         "trained parameters": [number(v) for v in s["trained"]],
         "training (s)": [number(v, 1) for v in s["seconds"]],
         "peak memory (MiB)": [number(v) for v in s["memory"]],
-        "seeds": s["seeds"],
     })  # fmt: skip
 
 
@@ -130,9 +146,10 @@ def plot_costs(summaries: Mapping[Cell, pd.DataFrame]) -> Figure:
 
     methods = [m for m in NAMES if any((f["method"] == m).any() and f.loc[f["method"] == m, "trained"].gt(0).any() for f in summaries.values())]
     palette = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
-    figure, axes = plt.subplots(len(summaries), 2, figsize=(7.5, 3.4 * len(summaries)), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(len(summaries), 2, figsize=(6.4, 3.1 * len(summaries)), squeeze=False, sharey="row", layout="constrained")
     for (cell, frame), row in zip(summaries.items(), axes, strict=True):
         points = frame[frame["seconds"].notna()]
+        row[0].set_title(cell.title, loc="left")
         for axis, (column, label) in zip(row, (("trained", "trained parameters"), ("seconds", "training time (s)")), strict=True):
             sns.scatterplot(points, x=column, y="quality", hue="method", palette=palette, s=70, legend=False, ax=axis)
             for point in points.itertuples():
@@ -140,9 +157,15 @@ def plot_costs(summaries: Mapping[Cell, pd.DataFrame]) -> Figure:
             for control, line in (("oracle", ":"), ("popularity", "--")):
                 for value in frame.loc[frame["method"] == control, "quality"]:
                     axis.axhline(value, color="0.45", ls=line, lw=1.2)
-            axis.set(xscale="log", xlabel=label, ylabel="HR@10 (%)", title=cell.title if axis is row[0] else "", ylim=(0, None))
-    handles = [plt.Line2D([], [], marker="o", ls="", color=palette[m], label=NAMES[m]) for m in methods]
-    handles += [plt.Line2D([], [], color="0.45", ls=":", label="oracle"), plt.Line2D([], [], color="0.45", ls="--", label="popularity")]
+            axis.set(xlabel=label, ylabel="HR@10 (%)", ylim=(0, None))
+            if column == "trained":
+                axis.set_xscale("log")
+                axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+                axis.xaxis.set_minor_formatter(NullFormatter())
+            else:
+                axis.set_xlim(0, None)
+    handles = [Line2D([], [], marker="o", ls="", color=palette[m], label=NAMES[m]) for m in methods]
+    handles += [Line2D([], [], color="0.45", ls=":", label="oracle"), Line2D([], [], color="0.45", ls="--", label="popularity")]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
     return figure
 
@@ -152,7 +175,7 @@ def draw_model() -> Figure:
     import matplotlib.pyplot as plt
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-    figure, axis = plt.subplots(figsize=(7.2, 4.6), layout="constrained")
+    figure, axis = plt.subplots(figsize=(6.8, 4.6), layout="constrained")
     axis.set(xlim=(0, 10), ylim=(0, 7.6))
     axis.axis("off")
 

@@ -15,6 +15,7 @@ feed-forward sublayer does nearly as well. Parameters for each adapter: 2 d m + 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Self
 
 import torch.nn.functional as F
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from transrec_core.adapters.anatomy import Site
 from transrec_core.adapters.base import Adapter, AdapterConfig, register
 
-ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu, "tanh": F.tanh}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "tanh": F.tanh}
 
 
 class Bottleneck(Adapter):

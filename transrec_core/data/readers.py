@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Iterator
@@ -83,7 +84,8 @@ def _read_items(path: Path) -> tuple[dict[str, int], list[str]]:
 
 def _read_users(path: Path, index: dict[str, int]) -> Interactions:
     tokens: list[list[str]] = []
-    numbers, users = [], {}
+    numbers: list[int] = []
+    users: dict[str, int] = {}
     for number, line in _lines(path, "it needs a line 'user TAB item ids' for each user"):
         user, tab, history = line.partition("\t")
         items = history.split()
@@ -173,8 +175,6 @@ def _frame(path: Path, columns: tuple[str, ...], empty_allowed: tuple[str, ...] 
         header, *rows = text.replace("\r\n", "\n").rstrip("\n").split("\n")
         names = header.split(separator)
         if separator == "," and '"' in text:
-            import io
-
             frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
         else:
             cells = [row.split(separator) for row in rows]

@@ -66,7 +66,7 @@ class IdEncoder(nn.Module):
         return out
 
 
-def _backbone_class(config: PretrainedConfig) -> type:
+def _backbone_class(config: PretrainedConfig) -> Any:
     return ViTModel if config.model_type in ("vit", "vit_mae") else AutoModel
 
 
@@ -110,11 +110,8 @@ def fresh_backbone(config: dict[str, Any], seed: int | None = None) -> nn.Module
     if seed is not None:
         torch.manual_seed(seed)
     cls = _backbone_class(full)
-    model: nn.Module
-    if cls is ViTModel:
-        model = ViTModel(full, **_no_pooler(full))
-    else:
-        model = AutoModel.from_config(full, **_no_pooler(full))
+    build = AutoModel.from_config if cls is AutoModel else cls
+    model: nn.Module = build(full, **_no_pooler(full))
     return model
 
 
