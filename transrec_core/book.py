@@ -112,6 +112,20 @@ def report() -> None:
     print(f"profile {status['profile']}: {times}\nthe book: {ROOT / '_build' / 'html' / 'index.html'}")
 
 
+@app.command("picture")
+def picture(data: Annotated[Path, typer.Option(help="Folder of live records.")] = Path("runs")) -> None:
+    """Draw the README's picture from the live records: the costs of the first and the pictures' SASRec cell."""
+    from transrec_core.grids import cell_specs, load_profile
+    from transrec_core.report import plot_costs, summary
+    from transrec_core.store import Store
+
+    style()
+    profile, store = load_profile("laptop"), Store(ROOT / data)
+    cells = [c for c in profile.cells if c.name in ("text-informative-sasrec", "image-sasrec")]
+    summaries = {cell: summary([store.read(spec.id()) for spec in cell_specs(profile, cell)]) for cell in cells}
+    plot_costs(summaries).savefig(ROOT / "book" / "_static" / "rq1.png", dpi=100)
+
+
 def style() -> None:
     """Figures on a white card with large type: they read in light and dark mode, and scaled down on a phone."""
     import seaborn as sns

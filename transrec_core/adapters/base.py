@@ -74,7 +74,10 @@ class AdapterConfig(StrictModel):
     @field_validator("method")
     @classmethod
     def _known_method(cls, value: str) -> str:
-        method(value)
+        try:
+            method(value)
+        except UserError as error:
+            raise ValueError(str(error)) from None  # pydantic adds the field's name
         return value
 
     @field_validator("layers")

@@ -1,0 +1,71 @@
+"""What makes a comparison in the embedded world worth reading: there is something to learn, and it is learnt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from transrec_core.data.loading import load_domain
+from transrec_core.evaluation import evaluate, metrics, popularity_ranks
+from transrec_core.grids import GRID, cell_specs, load_profile, run_spec, step_sizes
+from transrec_core.sources import FOLDER, wanted
+from transrec_core.store import Store
+from transrec_core.study import ASSETS, build_model, initial_model, run
+
+LAPTOP = load_profile("laptop")
+CELLS = {cell.name: cell for cell in LAPTOP.cells}
+
+
+@pytest.mark.parametrize("name", ["text-informative-sasrec", "text-vague-sasrec", "image-sasrec"])
+def test_full_fine_tuning_reaches_most_of_the_oracle_and_beats_an_untrained_network(name, tmp_path):
+    full, oracle, untrained, popularity = (
+        run(run_spec(LAPTOP, CELLS[name], method, seed=1), Store(tmp_path), show_progress=False).metrics["HR@10"]
+        for method in ("full", "oracle", "untrained", "popularity")
+    )
+    assert 0.6 * oracle <= full <= oracle
+    assert popularity <= 0.25 * oracle
+    assert untrained <= popularity
+
+
+def test_frozen_is_the_shipped_source_model_and_beats_popularity():
+    spec = run_spec(LAPTOP, CELLS["text-informative-sasrec"], "frozen", seed=1)
+    target = load_domain(spec.target)
+    model = build_model(spec, Store("unused"), Path(), target)
+    assert model.trainable_parameters()[0] == 0
+    assert metrics(evaluate(model, target, "all"))["HR@10"] > metrics(popularity_ranks(target))["HR@10"]
+
+
+def test_no_source_starts_where_the_source_stage_started():
+    spec = run_spec(LAPTOP, CELLS["text-informative-sasrec"], "scratch", seed=3)
+    control = build_model(spec, Store("unused"), Path(), load_domain(spec.target))
+    start = initial_model(spec)
+    assert all((a == b).all() for a, b in zip(control.state_dict().values(), start.state_dict().values(), strict=True))
+
+
+def test_source_models_of_the_live_profiles_are_shipped_and_no_others():
+    there = {p.name for p in FOLDER.iterdir()}
+    assert there == set(wanted())
+    assert sum(p.stat().st_size for p in ASSETS.rglob("*.safetensors")) < 2_500_000
+
+
+def test_step_sizes_were_chosen_by_the_protocol():
+    """Grids of one length; every choice is the best validation figure of its own row."""
+    assert len({len(grid) for grid in GRID.values()}) == 1
+    table = step_sizes()
+    for cell in LAPTOP.cells:
+        for spec in cell_specs(LAPTOP, cell):
+            if spec.method in GRID:
+                entry = table[cell.name][spec.method]
+                assert list(entry["valid NDCG@10"]) == list(GRID[spec.method])
+                assert entry["valid NDCG@10"][entry["chosen"]] == max(entry["valid NDCG@10"].values())
+                assert spec.training.lr.adapter == entry["chosen"]
+
+
+def test_the_protocol_page_states_the_profile():
+    page = (Path(__file__).parent.parent / "book" / "protocol.md").read_text(encoding="utf-8")
+    text, image = (run_spec(LAPTOP, CELLS[n], "full", 1).training for n in ("text-informative-sasrec", "image-sasrec"))
+    assert f"{text.steps} steps for titles, {image.steps} for pictures" in page and f"{text.batch_size} users" in page
+    assert (text.loss, image.loss, LAPTOP.seeds) == ("batch", "batch", (1, 2, 3))
+    for method, grid in GRID.items():
+        assert ", ".join(f"{lr:g}" for lr in grid) in page, method
