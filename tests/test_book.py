@@ -58,12 +58,14 @@ def test_a_page_has_no_trace_of_papermill(tmp_path):
     import nbformat
     from nbformat.v4 import new_code_cell, new_notebook
 
-    notebook = new_notebook(cells=[new_code_cell("a = 1"), new_code_cell("b", metadata={"tags": ["injected-parameters"]})])
+    own = new_code_cell('profile = "x"\nseed = 0', metadata={"tags": ["parameters"]})
+    notebook = new_notebook(cells=[own, new_code_cell("b", metadata={"tags": ["injected-parameters"]})])
     notebook.metadata["papermill"] = {"input_path": "/somewhere"}
     nbformat.write(notebook, tmp_path / "a.ipynb")
-    clean(tmp_path / "a.ipynb", tmp_path / "b.ipynb")
+    clean(tmp_path / "a.ipynb", tmp_path / "b.ipynb", {"profile": "smoke", "seed": 3})
     page = (tmp_path / "b.ipynb").read_text()
-    assert "papermill" not in page and "injected" not in page and "a = 1" in page
+    assert "papermill" not in page and "injected" not in page
+    assert nbformat.read(tmp_path / "b.ipynb", 4).cells[0].source == 'profile = "smoke"\nseed = 3'
 
 
 def tracked() -> list[Path]:

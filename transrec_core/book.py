@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import sys
 import tempfile
 import time
@@ -79,20 +80,25 @@ def execute(
                 papermill.execute_notebook(plain, done, parameters, kernel_name=KERNEL, cwd=ROOT, progress_bar=False)
             except PapermillExecutionError as error:
                 raise UserError(f"{source.name}, cell {error.exec_count}: {error.ename}: {error.evalue}") from None
-            clean(done, EXECUTED / f"{source.stem}.ipynb")
+            clean(done, EXECUTED / f"{source.stem}.ipynb", {"profile": profile, "seed": seed})
         status["seconds"][source.stem] = round(time.perf_counter() - began, 1)
         print(f"{source.stem}: {status['seconds'][source.stem]} s", flush=True)
     atomic_write(STATUS, json.dumps(status, indent=2) + "\n")
 
 
-def clean(executed: Path, page: Path) -> None:
-    """Writes an executed notebook as a page: without the cell that papermill adds for its parameters, and without this machine's paths."""
+def clean(executed: Path, page: Path, parameters: dict[str, Any]) -> None:
+    """Writes an executed notebook as a page: the parameters that it ran with stand in its own cell for them, not in one that papermill
+    adds, and no path of this machine is left."""
     import nbformat
 
     notebook = nbformat.read(executed, as_version=4)
     notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
-    for key in ("papermill",):
-        notebook.metadata.pop(key, None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        if "parameters" in cell.metadata.get("tags", []):
+            for name, value in parameters.items():
+                cell.source = re.sub(rf"^{name} = .*$", f"{name} = {json.dumps(value)}", cell.source, flags=re.M)
+    notebook.metadata.pop("papermill", None)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     atomic_write(page, nbformat.writes(notebook, version=4) + "\n")
 

@@ -123,7 +123,7 @@ def sentences(summaries: Mapping[Cell, pd.DataFrame], reference: str = "full") -
     for cell, frame in summaries.items():
         rows = frame.set_index("method")
         parts = []
-        for name in [m for m in METHODS if m in rows.index]:
+        for name in [m for m in (*METHODS, "head") if m in rows.index]:
             row = rows.loc[name]
             share = row["trained"] / rows.loc[reference, "trained"]
             parts.append(
