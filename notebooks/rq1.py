@@ -103,7 +103,7 @@ display(Markdown("\n".join(report.sentences(summaries))))
 # %% [markdown]
 # ## The step sizes behind it
 #
-# Every method chose among three, on the validation users with a seed of its own; the choice is in brackets. Where it lies at the end of the grid, a better one may lie outside, and the method may be
+# Every method chose among four, on the validation users with a seed of its own; the choice is in brackets. Where it lies at the end of the grid, a better one may lie outside, and the method may be
 # better than it looks here.
 
 # %% tags=["remove-input", "hide-output"]

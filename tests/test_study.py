@@ -162,6 +162,49 @@ def test_a_changed_record_is_noticed(folders, tmp_path):
         Store(tmp_path / "runs").read(folder.name)
 
 
+def test_a_failing_disk_is_one_line_and_status_1(folders, tmp_path):
+    """The record's folder is there already, as a file."""
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(fields()))
+    (tmp_path / "runs").write_text("in the way")
+    done = transrec("run", str(path), "--data-root", str(folders), cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.strip().splitlines()[-1].startswith("error: ") and "Traceback" not in done.stderr
+
+
+def test_weights_that_cannot_be_written_are_an_os_error_and_leave_nothing(tmp_path):
+    import resource
+
+    import torch
+
+    from transrec_core.files import save_tensors
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    save_tensors(tmp_path / "w.safetensors", {"a": torch.zeros(3)})
+    old = (tmp_path / "w.safetensors").read_bytes()
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="w.safetensors"):
+            save_tensors(tmp_path / "w.safetensors", {"a": torch.zeros(5000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"] and (tmp_path / "w.safetensors").read_bytes() == old
+
+
+def test_ctrl_c_is_one_line_and_status_130(folders, tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(fields(training=STEPS | {"steps": 5000, "patience": 5000})))
+    command = [sys.executable, "-c", "from transrec_core.cli import main; main()", "run", str(path), "--data-root", str(folders)]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    checkpoint = tmp_path / "runs" / read_spec(path).id() / "checkpoint.safetensors"
+    while process.poll() is None and not checkpoint.exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert "error: interrupted" in process.communicate()[1].splitlines()[-1]
+    assert process.returncode == 130 and checkpoint.exists()
+
+
 def test_kill_9_and_the_same_command_end_in_the_same_record(folders, tmp_path):
     """Killed once in the source stage and once in the adaptation, then left alone."""
     path = tmp_path / "s.yaml"

@@ -13,10 +13,12 @@ def run(app: typer.Typer) -> None:
     """Runs a Typer application and exits."""
     try:
         app()
+    except SystemExit as end:  # Typer turns Ctrl-C into this, without a word
+        if end.code == 130:
+            _end("interrupted; the same command goes on from the last checkpoint, if there is one", 130)
+        raise
     except UserError as error:
         _end(str(error), 2)
-    except KeyboardInterrupt:
-        _end("interrupted; the same command goes on from the last checkpoint", 130)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _end(f"{where}{error.strerror or error}", 1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -32,6 +34,22 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
     """Writes a file in one step: readers see the old content or the new, never a part."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, Any], metadata: dict[str, str] | None = None) -> None:
+    """Writes tensors as safetensors in one step.
+
+    Raises:
+        OSError: if the file can't be written, for example on a full disk.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with atomic_path(path) as temporary:
+        try:
+            save_file({name: value.detach().contiguous().cpu() for name, value in tensors.items()}, temporary, metadata)
+        except SafetensorError as error:  # it wraps the system's error in its own
+            raise OSError(errno.EIO, f"can't write weights ({error})", str(path)) from None
 
 
 def sha256_of(path: str | Path) -> str:

@@ -26,13 +26,13 @@ TUNING_SEED = 0
 
 #: Equal length for every method (see book/protocol.md). One number a run: the peak learning rate of all that trains.
 GRID: dict[str, tuple[float, ...]] = {
-    "full": (1e-3, 2e-3, 4e-3),
-    "scratch": (1e-3, 2e-3, 4e-3),
-    "item_id": (1e-3, 4e-3, 1.6e-2),
-    "head": (5e-3, 1e-2, 2e-2),
-    "houlsby": (5e-3, 1e-2, 2e-2),
-    "pfeiffer": (5e-3, 1e-2, 2e-2),
-    "lora": (5e-3, 1e-2, 2e-2),
+    "full": (1e-3, 2e-3, 4e-3, 8e-3),
+    "scratch": (1e-3, 2e-3, 4e-3, 8e-3),
+    "item_id": (1e-3, 4e-3, 1.6e-2, 6.4e-2),
+    "head": (5e-3, 1e-2, 2e-2, 4e-2),
+    "houlsby": (5e-3, 1e-2, 2e-2, 4e-2),
+    "pfeiffer": (5e-3, 1e-2, 2e-2, 4e-2),
+    "lora": (5e-3, 1e-2, 2e-2, 4e-2),
 }
 
 

@@ -20,7 +20,6 @@ import torch
 from accelerate import Accelerator
 from pydantic import Field, model_validator
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -29,7 +28,7 @@ from transrec_core.data.batching import Batcher, Loss
 from transrec_core.data.domain import Domain
 from transrec_core.errors import UserError
 from transrec_core.evaluation import evaluate, metrics
-from transrec_core.files import atomic_path
+from transrec_core.files import save_tensors
 from transrec_core.models.transrec import TransRec
 
 
@@ -152,39 +151,38 @@ def fit(
         progress.history.append({"step": 0, **valid})
         progress.best_step, progress.best_score = 0, valid["NDCG@10"]
     began = time.perf_counter() - progress.seconds
-    bar = tqdm(total=spec.steps, initial=progress.step, disable=not show_progress, unit="step", leave=False)
     loss_sum = torch.zeros((), device=device)
-    while progress.step < spec.steps and not _done(progress, spec):
-        factor = spec.factor(progress.step)
-        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-            group["lr"] = peak * factor
-        batch = batcher.batch(progress.step).to(device)
-        loss = wrapped(features(batch.items), batch)
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(trained.values(), spec.clip)
-        prepared.step()
-        prepared.zero_grad()
-        progress.step += 1
-        loss_sum += loss.detach()  # no .item() here: it would make the CPU wait for the GPU
-        bar.update()
-        if progress.step % spec.eval_every == 0 or progress.step == spec.steps:
-            since = progress.step - int(progress.history[-1]["step"])
-            mean_loss = float(loss_sum) / since
-            loss_sum.zero_()
-            if not math.isfinite(mean_loss):
-                raise UserError(f"the loss is no longer a number at step {progress.step}: use smaller step sizes (training.lr)")
-            valid = metrics(evaluate(model, domain, "valid", _vectors(model, domain, features)))
-            progress.history.append({"step": progress.step, "loss": mean_loss, **valid})
-            if valid["NDCG@10"] > progress.best_score:
-                progress.best_score, progress.best_step = valid["NDCG@10"], progress.step
-                best = {name: p.detach().clone() for name, p in trained.items()}
-            progress.seconds = time.perf_counter() - began
-            bar.set_postfix_str(f"loss {mean_loss:.3f}, HR@10 {100 * valid['HR@10']:.1f} %")
-            if checkpoint is not None and accelerator.is_main_process:
-                _save(checkpoint, progress, trained, best, optimizer)
-            if on_evaluation is not None:
-                on_evaluation(progress)
-    bar.close()
+    with tqdm(total=spec.steps, initial=progress.step, disable=not show_progress, unit="step", leave=False) as bar:
+        while progress.step < spec.steps and not _done(progress, spec):
+            factor = spec.factor(progress.step)
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * factor
+            batch = batcher.batch(progress.step).to(device)
+            loss = wrapped(features(batch.items), batch)
+            accelerator.backward(loss)
+            accelerator.clip_grad_norm_(trained.values(), spec.clip)
+            prepared.step()
+            prepared.zero_grad()
+            progress.step += 1
+            loss_sum += loss.detach()  # no .item() here: it would make the CPU wait for the GPU
+            bar.update()
+            if progress.step % spec.eval_every == 0 or progress.step == spec.steps:
+                since = progress.step - int(progress.history[-1]["step"])
+                mean_loss = float(loss_sum) / since
+                loss_sum.zero_()
+                if not math.isfinite(mean_loss):
+                    raise UserError(f"the loss is no longer a number at step {progress.step}: use smaller step sizes (training.lr)")
+                valid = metrics(evaluate(model, domain, "valid", _vectors(model, domain, features)))
+                progress.history.append({"step": progress.step, "loss": mean_loss, **valid})
+                if valid["NDCG@10"] > progress.best_score:
+                    progress.best_score, progress.best_step = valid["NDCG@10"], progress.step
+                    best = {name: p.detach().clone() for name, p in trained.items()}
+                progress.seconds = time.perf_counter() - began
+                bar.set_postfix_str(f"loss {mean_loss:.3f}, HR@10 {100 * valid['HR@10']:.1f} %")
+                if checkpoint is not None and accelerator.is_main_process:
+                    _save(checkpoint, progress, trained, best, optimizer)
+                if on_evaluation is not None:
+                    on_evaluation(progress)
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(best[name])
@@ -215,16 +213,14 @@ def _vectors(model: TransRec, domain: Domain, features: Callable[[Tensor], dict[
 
 
 def _save(path: Path, progress: Progress, trained: dict[str, Any], best: dict[str, Tensor], optimizer: Any) -> None:
-    tensors = {f"now.{k}": v.detach() for k, v in trained.items()} | {f"best.{k}": v for k, v in best.items()}
+    tensors = {f"now.{k}": v for k, v in trained.items()} | {f"best.{k}": v for k, v in best.items()}
     for name, parameter in trained.items():
         for key, value in optimizer.state[parameter].items():
             tensors[f"adam.{key}.{name}"] = value
     tensors["rng"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["cuda_rng"] = torch.cuda.get_rng_state()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, temporary, {"progress": json.dumps(asdict(progress))})
+    save_tensors(path, tensors, {"progress": json.dumps(asdict(progress))})
 
 
 def _load(path: Path, trained: dict[str, Any], best: dict[str, Tensor], optimizer: Any) -> Progress:

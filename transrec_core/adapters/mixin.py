@@ -16,13 +16,13 @@ from typing import Any, cast
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from transrec_core.adapters.anatomy import Site
 from transrec_core.adapters.base import Adapter, AdapterConfig, build_adapter
 from transrec_core.errors import UserError
-from transrec_core.files import atomic_path, atomic_write
+from transrec_core.files import atomic_write, save_tensors
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -164,9 +164,8 @@ class AdapterMixin:
             raise UserError(f"no adapter '{name}' (there are: {', '.join(self.adapters) or 'none'})")
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {k.replace("/", "."): v.contiguous() for k, v in self.adapters[name].state_dict().items()}
-        with atomic_path(folder / WEIGHTS_FILE) as temporary:
-            save_file(tensors, temporary)
+        tensors = {k.replace("/", "."): v for k, v in self.adapters[name].state_dict().items()}
+        save_tensors(folder / WEIGHTS_FILE, tensors)
         atomic_write(folder / CONFIG_FILE, self.adapter_configs[name].model_dump_json(indent=2) + "\n")
 
     def load_adapter(self, folder: str | Path, name: str) -> None:

@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from transrec_core.adapters.anatomy import Site, layer_sites
@@ -26,7 +25,7 @@ from transrec_core.adapters.mixin import AdapterMixin
 from transrec_core.data.batching import Batch
 from transrec_core.data.catalog import Catalog
 from transrec_core.errors import UserError
-from transrec_core.files import atomic_path, atomic_write
+from transrec_core.files import atomic_write, save_tensors
 from transrec_core.models.item_encoder import IdEncoder, ItemEncoder, fresh_backbone
 from transrec_core.models.user_encoder import SASRec
 
@@ -179,9 +178,8 @@ class TransRec(nn.Module, AdapterMixin):
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        state = {k: v.contiguous() for k, v in self.state_dict().items() if not k.startswith("adapters.")}
-        with atomic_path(folder / WEIGHTS_FILE) as temporary:
-            save_file(state, temporary, metadata={"format": "pt"})
+        state = {k: v for k, v in self.state_dict().items() if not k.startswith("adapters.")}
+        save_tensors(folder / WEIGHTS_FILE, state, {"format": "pt"})
         encoder = self.item_encoder
         if isinstance(encoder, ItemEncoder):
             backbone: dict[str, Any] = encoder.backbone.config.to_diff_dict()  # type: ignore[union-attr,operator]
