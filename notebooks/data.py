@@ -64,7 +64,9 @@ show_table(pd.DataFrame(rows), "The two domains of the embedded world (counts)")
 # Every item has a latent vector $z$ on the unit sphere of $\mathbb R^6$, near one of 20 topics; half of the topics exist in both domains. A user has two favourite topics, which give the
 # taste $c$. What comes next depends on the taste and, through a fixed rotation $Q$, on the last item:
 #
-# $$\operatorname{logit}(\text{next}=i) = \frac{z_i\cdot c + 0.6\; z_i\cdot Q\,z_\text{last}}{T} + b_i,\qquad b_i\sim 0.4\,\mathcal N(0,1).$$
+# $$\operatorname{logit}(\text{next}=i) = \frac{z_i\cdot c + 0.6\; z_i\cdot Q\,z_\text{last}}{T} + b_i$$
+#
+# with $T=0.1$ and $b_i\sim 0.4\,\mathcal N(0,1)$; nobody has an item twice.
 #
 # The model never sees $z$, $c$ or $Q$. It sees titles or pictures that were drawn from $z$.
 #

@@ -106,11 +106,11 @@ print(f"{len(batch.items)} different items, loss {loss.item():.2f}")
 #
 # The released code scores one sampled negative $j$ for each positive $i$,
 #
-# $$\mathcal L_\text{BCE} = -\log\sigma(u_t\cdot v_i) - \log\bigl(1-\sigma(u_t\cdot v_j)\bigr),$$
+# $$\mathcal L = -\log\sigma(u_t\cdot v_i) - \log\bigl(1-\sigma(u_t\cdot v_j)\bigr),$$
 #
 # the study uses a softmax over candidates $C$, the items of the batch or of the catalogue, without the user's own other items,
 #
-# $$\mathcal L_\text{softmax} = -\log\frac{e^{u_t\cdot v_i-\log q_i}}{\sum_{j\in C}e^{u_t\cdot v_j-\log q_j}},$$
+# $$\mathcal L = -\log\frac{e^{u_t\cdot v_i-\log q_i}}{\sum_{j\in C}e^{u_t\cdot v_j-\log q_j}},$$
 #
 # where $q_j$ is the probability that $j$ gets into a batch: without that correction popular items, which are candidates most often, would be held down {cite}`yi2019`. Both are in the
 # library (`training.loss: bce`, `batch`, `catalogue`).

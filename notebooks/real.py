@@ -55,12 +55,12 @@ rows = []
 for what, found in pairs.items():
     spec, facts = found[0].spec, next(r.facts for r in found if r.spec.method == "full")
     rows.append({
-        "pair": f"{spec.source.data.folder} → {spec.target.folder}", "modality": what, "encoder": spec.encoder,
-        "encoder layers": spec.model.encoder_layers or "all", "test users": f"{facts['cases']:,}",
-        "source steps (at most)": spec.source.training.steps, "target steps (at most)": spec.training.steps,
-        "users a step": spec.training.batch_size, "objective": spec.model.objective, "seed": spec.seed,
+        "pair": f"{spec.source.data.folder} → {spec.target.folder}",
+        "encoder": spec.encoder + (f", {spec.model.encoder_layers} layers" if spec.model.encoder_layers else ""),
+        "test users": f"{facts['cases']:,}", "users a step": spec.training.batch_size,
+        "source steps, at most": spec.source.training.steps, "target steps": facts["steps"],
     })
-show_table(pd.DataFrame(rows), "What was run")
+show_table(pd.DataFrame(rows), "What was run (SASRec objective, seed 0; target steps of full fine-tuning)", text=True)
 
 # %% [markdown]
 # ## What came out

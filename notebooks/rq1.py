@@ -116,7 +116,8 @@ show_table(report.step_size_table(study.cells), "Step sizes tried and chosen, by
 #   each, so the intervals do not cover what another world would say.
 # - "No source" starts from the same weights as the source stage did and trains everything on the target. What full fine-tuning has over it is
 #   the use of the source *interactions*.
-# - Times were taken with two runs side by side on this machine; they compare methods on this page, not machines.
+# - Times include the validations and were taken with two runs side by side on this machine; memory is the peak of the whole process, libraries and world included. They compare methods on this
+#   page, not machines.
 #
 # ## Exercises
 #

@@ -113,7 +113,7 @@ def table(summary_frame: pd.DataFrame, k: int = 10) -> pd.DataFrame:
         "verdict": s["verdict"],
         "trained parameters": [number(v) for v in s["trained"]],
         "training (s)": [number(v, 1) for v in s["seconds"]],
-        "peak memory (MiB)": [number(v) for v in s["memory"]],
+        "memory (MiB)": [number(v) for v in s["memory"]],
     })  # fmt: skip
 
 
