@@ -52,7 +52,7 @@ titles = {"text": "Video games to musical instruments (titles)", "image": "Films
 
 # %% tags=["remove-input"]
 rows = []
-for what, found in pairs.items():
+for found in pairs.values():
     spec, facts = found[0].spec, next(r.facts for r in found if r.spec.method == "full")
     rows.append({
         "pair": f"{spec.source.data.folder} → {spec.target.folder}",
@@ -91,11 +91,13 @@ for what, found in pairs.items():
 #
 # ## Repeating one
 #
-# Each record holds its specification. With the data in a folder `DATA`, one of them runs again by:
+# Each record holds its specification. With the data in a folder `DATA`, one of them runs again by the following; on the same kind of machine with
+# the same number of threads, to the same ranks:
 
 # %% tags=["remove-input"]
 example = next(r for r in pairs["image"] if r.spec.method == "head")
-print(f"transrec run results/real/{example.id}/spec.yaml --data-root DATA --store runs/again")
+print(f"OMP_NUM_THREADS={example.facts['threads']} transrec run results/real/{example.id}/spec.yaml \\")
+print("    --data-root DATA --store runs/again")
 print(f"transrec show {example.id} --store results/real")
 
 # %% [markdown]

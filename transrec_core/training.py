@@ -33,9 +33,9 @@ from transrec_core.models.transrec import TransRec
 
 
 class StepSizes(StrictModel):
-    """Peak learning rate of each part; a part that does not train is not touched."""
+    """Peak learning rate of each part; a part that does not train is not touched. The defaults suit a pretrained encoder of usual size."""
 
-    encoder: float = Field(1e-3, ge=0)
+    encoder: float = Field(1e-4, ge=0)
     head: float = Field(1e-3, ge=0)
     user: float = Field(1e-3, ge=0)
     adapter: float = Field(1e-3, ge=0)
@@ -54,10 +54,10 @@ class TrainSpec(StrictModel):
 
     steps: int = Field(600, ge=1)
     min_steps: int = Field(200, ge=0)
-    eval_every: int = Field(50, ge=1)
+    eval_every: int = Field(100, ge=1)
     patience: int = Field(6, ge=1)
-    batch_size: int = Field(128, ge=1)
-    loss: Loss = "catalogue"
+    batch_size: int = Field(32, ge=1)
+    loss: Loss = "batch"
     lr: StepSizes = StepSizes()
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(5.0, gt=0)

@@ -39,7 +39,7 @@ class ModelSpec(StrictModel):
     Attributes:
         objective: "sasrec" (loss at every position) or "cpc" (at the last one).
         dim: size d of item and user vectors. blocks, heads, max_len, dropout: of the user encoder.
-        pooling: how token or patch states become one vector.
+        pooling: how token or patch states become one vector: their mean, or the first one's state (as in the paper).
         encoder_layers: keep only this many layers of the backbone, from the bottom; None keeps all.
     """
 
@@ -49,7 +49,7 @@ class ModelSpec(StrictModel):
     heads: int = Field(2, ge=1)
     max_len: int = Field(20, ge=2)
     dropout: float = Field(0.1, ge=0, lt=1)
-    pooling: Literal["cls", "mean"] = "cls"
+    pooling: Literal["cls", "mean"] = "mean"
     encoder_layers: int | None = Field(None, ge=1)
 
 
