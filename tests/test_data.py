@@ -118,11 +118,18 @@ BAD_FOLDERS = {
     "unknown item": (lambda p: write(p, users="u\ta b\nv\tb z\n"), "users.tsv, line 2: item 'z' is not in items.tsv"),
     "item twice": (lambda p: write(p, items="a\tA\nb\tB\na\tC\n"), "items.tsv, line 3: item 'a' is there already (line 1)"),
     "user twice": (lambda p: write(p, users="u\ta b\nu\tb c\n"), "users.tsv, line 2: user 'u' is there already (line 1)"),
+    "item line without TAB": (lambda p: write(p, items="a\tA\nb\nc\tC\n"), "items.tsv, line 2: short line"),
+    "not UTF-8 after a BOM": (lambda p: write(p, items=b"\xef\xbb\xbfa\tA\nb\tB\xe9\n"), "items.tsv, line 2: byte 0xe9 is not UTF-8"),
+    "history without user": (lambda p: write(p, users="u\ta\n\tb\n"), "users.tsv, line 2: short line"),
+    "only a TAB": (lambda p: write(p, users="u\ta\n\t\n"), "users.tsv, line 2: short line"),
     "item without id": (lambda p: write(p, items="a\tA\n\tB\n"), "items.tsv, line 2"),
-    "path as id": (lambda p: (write(p, "../a\tA\nb\tB\n", "u\tb b\n"), (p / "images").mkdir()), "'../a' is not fit for a file name"),
+    "path as id": (lambda p: (write(p, "../a\tA\nb\tB\n", "u\tb b\n"), (p / "images").mkdir()), "line 1: id '../a' is not fit for a file name"),
     "truncated picture": (
         lambda p: (picture(write(p) / "images" / "a.jpg"), os.truncate(p / "images" / "a.jpg", 700)), "a.jpg: truncated"),
-    "no picture": (lambda p: (picture(write(p) / "images" / "a.jpg"), (p / "images" / "a.jpg").write_text("hello")), "a.jpg: not a readable picture"),
+    "no picture": (lambda p: (picture(write(p) / "images" / "a.jpg"), (p / "images" / "a.jpg").write_text("hello")), "a.jpg: not a readable JPEG"),
+    "PNG without end": (lambda p: (picture(write(p) / "images" / "a.png"), os.truncate(p / "images" / "a.png", 1800)), "a.png: truncated"),
+    "picture of another format": (
+        lambda p: (picture(write(p) / "images" / "a.gif"), os.replace(p / "images" / "a.gif", p / "images" / "a.jpg")), "a.jpg: not a readable"),
     "picture bomb": (lambda p: bomb(write(p) / "images" / "a.png", 60_000), "a.png"),
     "large picture": (lambda p: bomb(write(p) / "images" / "a.png", 9_000), "a.png: 9000 x 9000 pixels"),
 }  # fmt: skip
@@ -138,8 +145,8 @@ def test_bad_folders_end_with_status_2_and_one_line(case, tmp_path, capsys, monk
     monkeypatch.setattr(sys, "argv", ["data", "check", str(tmp_path / "folder")])
     with pytest.raises(SystemExit) as end:
         run(app)
-    error = [line for line in capsys.readouterr().err.replace("\r", "\n").splitlines() if line.startswith("error:")]
-    assert end.value.code == 2 and len(error) == 1 and message in error[0]
+    error = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2 and len(error) == 1 and error[0].startswith("error:") and message in error[0]
 
 
 @needs_games

@@ -142,6 +142,14 @@ def build(folder: Path = ASSETS) -> dict[str, str]:
     return sums
 
 
+def compare(rebuilt: dict[str, str], folder: Path, what: str) -> int:
+    """Prints for each model whether its rebuilt weights are those that ship in ``folder``, and returns an exit status."""
+    same = {name: digest == sha256_of(folder / name / "model.safetensors") for name, digest in rebuilt.items()}
+    for name, equal in same.items():
+        print(f"{what}, {name}: {'bit-equal' if equal else 'DIFFERENT'}")
+    return 0 if all(same.values()) else 1
+
+
 def main() -> int:
     """Builds into the package, or with ``--check`` elsewhere and compares; the exit status says whether all are equal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -151,10 +159,8 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as temporary:
         rebuilt = build(Path(temporary))
-    same = {name: digest == sha256_of(ASSETS / name / "model.safetensors") for name, digest in rebuilt.items()}
-    for name, equal in same.items():
-        print(f"general stage, {name}: {'bit-equal' if equal else 'DIFFERENT'}")
-    return 0 if all(same.values()) else 1
+    return compare(rebuilt, ASSETS, "general stage")
+
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from transrec_core.files import sha256_of
+from transrec_core.general import compare
 from transrec_core.grids import load_profile, run_spec
 from transrec_core.specs import RunSpec
 from transrec_core.study import ASSETS, train_source
@@ -57,10 +58,8 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as temporary:
         rebuilt = build(Path(temporary))
-    same = {name: digest == sha256_of(FOLDER / name / "model.safetensors") for name, digest in rebuilt.items()}
-    for name, equal in same.items():
-        print(f"source model {name}: {'bit-equal' if equal else 'DIFFERENT'}")
-    return 0 if all(same.values()) else 1
+    return compare(rebuilt, FOLDER, "source model")
+
 
 
 if __name__ == "__main__":

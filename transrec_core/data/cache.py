@@ -30,21 +30,40 @@ def cached(key: str, make: Callable[[], Arrays], folder: Path | None = None) -> 
     """
     folder = folder or default_cache()
     place = folder / key
+    lock = FileLock(folder / f"{key}.lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{key}.lock"):
-            if place.exists():
-                try:
-                    return _read(place)
-                except (OSError, ValueError, KeyError) as error:
-                    print(f"cache entry {place.name} is damaged ({error}); building it again", file=sys.stderr)
-                    shutil.rmtree(place)
-            arrays = make()
-            _write(place, arrays)
-            return arrays
+        lock.acquire()
     except OSError as error:
-        print(f"cache {folder} can't be used ({error.strerror or error}); going on without it", file=sys.stderr)
+        _unusable(folder, error)
         return make()
+    try:
+        arrays = _stored(place)
+        if arrays is None:
+            arrays = make()
+            try:
+                _write(place, arrays)
+            except OSError as error:  # a full disk costs the entry, not the work
+                _unusable(folder, error)
+        return arrays
+    finally:
+        lock.release()
+
+
+def _unusable(folder: Path, error: OSError) -> None:
+    print(f"cache {folder} can't be used ({error.strerror or error}); going on without it", file=sys.stderr)
+
+
+def _stored(place: Path) -> Arrays | None:
+    """The entry if it is there and sound; a damaged one is removed."""
+    if not place.exists():
+        return None
+    try:
+        return _read(place)
+    except (OSError, ValueError) as error:
+        print(f"cache entry {place.name} is damaged ({error}); building it again", file=sys.stderr)
+        shutil.rmtree(place, ignore_errors=True)
+        return None
 
 
 def _write(place: Path, arrays: Arrays) -> None:
@@ -61,6 +80,8 @@ def _write(place: Path, arrays: Arrays) -> None:
 
 def _read(place: Path) -> Arrays:
     sums = json.loads((place / "checksums.json").read_text(encoding="utf-8"))
+    if not isinstance(sums, dict) or not sums:
+        raise ValueError("no checksums")
     for name, expected in sums.items():
         if sha256_of(place / f"{name}.npy") != expected:
             raise ValueError(f"checksum of {name}")

@@ -17,6 +17,8 @@ from tqdm import tqdm
 
 from transrec_core.data.cache import cached
 from transrec_core.data.pictures import read_picture
+from transrec_core.errors import UserError
+from transrec_core.files import sha256_of
 
 
 class Catalog(Protocol):
@@ -128,13 +130,18 @@ def tokenize_titles(titles: list[str], tokenizer: Any, max_tokens: int, cache: P
 
     Args:
         tokenizer: a Hugging Face tokenizer. max_tokens: longer titles are cut, special tokens included in the count.
+
+    Raises:
+        UserError: if the tokenizer can't pad.
     """
-    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()))
-    identity = [type(tokenizer).__name__, vocabulary, max_tokens, titles[1:]]
+    if tokenizer.pad_token_id is None:
+        raise UserError(f"{type(tokenizer).__name__} has no padding token; choose a BERT- or RoBERTa-like text encoder")
+    identity = [_identity(tokenizer), max_tokens, titles[1:]]
     key = "titles-" + hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
 
     def make() -> dict[str, np.ndarray]:
-        encoded = tokenizer(["", *titles[1:]], truncation=True, max_length=max_tokens, padding=True, return_tensors="np")
+        texts = ["", *titles[1:]]
+        encoded = tokenizer(texts, truncation=True, max_length=max_tokens, padding=True, padding_side="right", return_tensors="np")
         lengths = encoded["attention_mask"].sum(1)
         return {"tokens": encoded["input_ids"].astype(np.int32), "lengths": lengths.astype(np.int32)}
 
@@ -142,19 +149,45 @@ def tokenize_titles(titles: list[str], tokenizer: Any, max_tokens: int, cache: P
     return TextCatalog(arrays["tokens"], arrays["lengths"], int(tokenizer.pad_token_id), titles)
 
 
+def _identity(tokenizer: Any) -> list[Any]:
+    """What decides a title's tokens: class, vocabulary and settings. Two tokenizers may share a vocabulary and differ in case folding."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        settings = json.loads(backend.to_str())
+        for last_call in ("truncation", "padding"):  # they follow the latest call, not the tokenizer
+            settings.pop(last_call, None)
+    else:
+        plain = getattr(tokenizer, "init_kwargs", {}).items()
+        settings = {k: v for k, v in plain if isinstance(v, bool | int | float | str) and not k.endswith(("_file", "_path"))}
+    vocabulary = sorted(tokenizer.get_vocab().items())
+    return [type(tokenizer).__name__, getattr(tokenizer, "truncation_side", "right"), vocabulary, json.dumps(settings, sort_keys=True)]
+
+
+def _content(path: Path) -> str:
+    """SHA-256 of a picture file; name, size and time are not enough, archives give every file the same time."""
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror}); replace it, or remove it to leave the item without picture") from None
+
+
 def decode_images(paths: list[Path | None], size: int, cache: Path | None = None) -> ImageCatalog:
     """Pictures (index 0 unused) decoded once to bytes; later calls read the cache. Every item must have one.
 
     Raises:
-        UserError: if a picture can't be read; names the file.
+        UserError: if an item has no picture or one that can't be read; names it.
     """
-    stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in paths[1:] if p is not None]
-    key = "pictures-" + hashlib.sha256(json.dumps([size, stats]).encode()).hexdigest()[:32]
+    files = [path for path in paths[1:] if path is not None]
+    if len(files) < len(paths) - 1:
+        raise UserError(f"item number {paths.index(None, 1)} has no picture; drop items without pictures first (keep_items)")
+    with ThreadPoolExecutor(2) as pool:
+        contents = list(pool.map(_content, files))
+    key = "pictures-" + hashlib.sha256(json.dumps([size, contents]).encode()).hexdigest()[:32]
 
     def make() -> dict[str, np.ndarray]:
         with ThreadPoolExecutor(2) as pool:
-            jobs = pool.map(lambda p: read_picture(p, size), paths[1:])
-            pictures = list(tqdm(jobs, total=len(paths) - 1, desc="pictures", unit="file", leave=False, mininterval=1))
+            jobs = pool.map(lambda p: read_picture(p, size), files)
+            pictures = list(tqdm(jobs, total=len(files), desc="pictures", unit="file", leave=False, mininterval=1, disable=None))
         return {"pixels": np.stack([np.zeros((3, size, size), np.uint8), *pictures])}
 
     return ImageCatalog(cached(key, make, cache)["pixels"])

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
+from transrec_core.console import run
 from transrec_core.data.pictures import read_picture
 from transrec_core.data.raw import Report
 from transrec_core.data.readers import read_folder, read_recbole, read_table, write_folder
@@ -31,7 +32,8 @@ def check(
     raw = read_folder(folder)
     pictures = [p for p in raw.image_paths or [] if p is not None]
     with ThreadPoolExecutor(2) as pool:
-        for _ in tqdm(pool.map(lambda p: read_picture(p, 8), pictures), total=len(pictures), desc="pictures", disable=not pictures, leave=False):
+        jobs = pool.map(lambda p: read_picture(p, 8), pictures)
+        for _ in tqdm(jobs, total=len(pictures), desc="pictures", unit="file", disable=not pictures or None, leave=False):
             pass
     report = raw.report()
     typer.echo(report.model_dump_json() if json else readable(report))
@@ -48,7 +50,7 @@ def readable(report: Report) -> str:
         ("users with fewer than 5", f"{report.users_under_5:,}"),
         ("repeats within a user", f"{report.repeats:,}"),
         ("items nobody had", f"{report.items_without_interactions:,}"),
-        ("last items found nowhere else", f"{report.last_items_nowhere_else:,} ({share:.0f} % of users)"),
+        ("last items found nowhere else", f"{report.last_items_nowhere_else:,} ({share:.0f} % of users; in nobody's training part)"),
         ("items without title", "no titles" if report.items_without_title is None else f"{report.items_without_title:,}"),
         ("items sharing a title", "no titles" if report.duplicate_titles is None else f"{report.duplicate_titles:,}"),
         ("items without picture", "no pictures" if report.items_without_picture is None else f"{report.items_without_picture:,}"),
@@ -60,7 +62,7 @@ def readable(report: Report) -> str:
 @app.command("convert")
 def convert(
     source: Annotated[Path, typer.Argument(help="The table, or RecBole's .inter file.")],
-    folder: Annotated[Path, typer.Argument(help="The dataset folder to write; must not exist.")],
+    folder: Annotated[Path, typer.Argument(help="The dataset folder to write; must not exist or be empty.")],
     format: Annotated[Format, typer.Option(help="What the source is.")] = Format.table,
     user: Annotated[str, typer.Option(help="Column of the user.")] = "user_id",
     item: Annotated[str, typer.Option(help="Column of the item.")] = "item_id",
@@ -70,8 +72,12 @@ def convert(
 ) -> None:
     """Convert a long table of interactions, or RecBole's atomic files, into a dataset folder."""
     if format is Format.recbole:
-        raw = read_recbole(source, titles, title)
+        raw = read_recbole(source, titles, title, user, item, time)
     else:
         raw = read_table(source, user, item, time, titles, title)
     write_folder(raw, folder)
     typer.echo(readable(raw.report()))
+
+
+if __name__ == "__main__":
+    run(app)

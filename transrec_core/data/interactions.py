@@ -50,9 +50,9 @@ class Interactions:
         index = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
         return Interactions(self.items[index], offsets, self.n_items)
 
-    def select(self, users: np.ndarray) -> Interactions:
+    def select(self, users: Sequence[int] | np.ndarray) -> Interactions:
         """These users, in this order."""
-        users = np.asarray(users)
+        users = _numbers(users)
         return self._spans(self.offsets[users], self.lengths[users])
 
     def truncate(self, n: int) -> Interactions:
@@ -70,7 +70,13 @@ class Interactions:
         return self.select(kept), kept
 
     def last(self, k: int = 1) -> np.ndarray:
-        """The k-th item from the end of each user, int32 [users]; every user must have that many."""
+        """The k-th item from the end of each user, int32 [users].
+
+        Raises:
+            ValueError: if a user has fewer; the place would belong to somebody else.
+        """
+        if len(self) and self.lengths.min() < k:
+            raise ValueError(f"a user has fewer than {k} interactions; use min_length({k}) first")
         return self.items[self.offsets[1:] - k]
 
     def counts(self) -> np.ndarray:
@@ -79,7 +85,7 @@ class Interactions:
 
     def padded(self, users: Sequence[int] | np.ndarray, max_len: int) -> np.ndarray:
         """The last ``max_len`` items of some users, padded with 0 on the right, int64 [users, longest of them]."""
-        users = np.asarray(users)
+        users = _numbers(users)
         lengths = np.minimum(self.lengths[users], max_len)
         width = int(lengths.max(initial=0))
         column = np.arange(width)
@@ -102,6 +108,12 @@ class Interactions:
     def fingerprint(self) -> str:
         """SHA-256 of the content."""
         return self._fingerprint
+
+
+def _numbers(users: Sequence[int] | np.ndarray) -> np.ndarray:
+    """User numbers as an array that can index, an empty list included."""
+    users = np.asarray(users)
+    return users if users.size else users.astype(np.int64)
 
 
 @dataclass(frozen=True)

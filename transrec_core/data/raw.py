@@ -78,6 +78,19 @@ class RawDomain:
         """Items that at least ``k`` different users had."""
         return self.keep_items(item_users(self.interactions) >= k)
 
+    def k_core(self, min_user: int, min_item: int) -> RawDomain:
+        """The largest part in which every user has ``min_user`` interactions and every item ``min_item`` different users.
+
+        Dropping items shortens users and dropping users takes items' users away, so both are repeated until nothing changes.
+        """
+        raw = self
+        while True:
+            kept, users = raw.interactions.min_length(min_user)
+            enough = item_users(kept) >= min_item
+            if len(users) == len(raw.interactions) and enough[1:].all():
+                return raw
+            raw = replace(raw, interactions=kept).keep_items(enough)
+
     def report(self) -> Report:
         """Counts what there is."""
         inter = self.interactions
@@ -87,7 +100,8 @@ class RawDomain:
         titles = Counter(t for t in self.titles[1:] if t) if self.titles is not None else None
         return Report(
             name=self.name, users=len(inter), items=n, interactions=len(inter.items), length_min=int(lengths.min()) if len(inter) else 0,
-            length_median=float(np.median(lengths)), length_mean=float(lengths.mean()), length_max=int(lengths.max(initial=0)),
+            length_median=float(np.median(lengths)) if len(inter) else 0.0, length_mean=float(lengths.mean()) if len(inter) else 0.0,
+            length_max=int(lengths.max(initial=0)),
             users_under_5=int((lengths < 5).sum()), repeats=len(inter.items) - n_distinct_pairs(inter),
             items_without_interactions=int((counts[1:] == 0).sum()),
             items_without_title=sum(not t for t in self.titles[1:]) if self.titles is not None else None,

@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
 import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -32,8 +34,9 @@ def _text(path: Path, way_out: str) -> str:
         raise UserError(f"{path}: not found; {way_out}") from None
     except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
         raise UserError(f"{path}: can't be read ({error.strerror}); {way_out}") from None
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8") from None
@@ -45,8 +48,13 @@ def _text(path: Path, way_out: str) -> str:
 def _lines(path: Path, way_out: str) -> Iterator[tuple[int, str]]:
     """Numbered lines without their ends; empty ones are left out."""
     for number, line in enumerate(_text(path, way_out).replace("\r\n", "\n").split("\n"), 1):
-        if line.strip():
+        if line.strip(" "):
             yield number, line
+
+
+def _shown(text: object) -> str:
+    """A piece of somebody's file, fit for one line of a message."""
+    return " ".join(str(text).split())[:40]
 
 
 def read_folder(path: str | Path) -> RawDomain:
@@ -59,26 +67,37 @@ def read_folder(path: str | Path) -> RawDomain:
     path = Path(path)
     if not path.is_dir():
         raise UserError(f"{path}: no such folder; give a dataset folder with items.tsv and users.tsv")
-    index, titles = _read_items(path / "items.tsv")
+    pictures = (path / "images").is_dir()
+    index, titles = _read_items(path / "items.tsv", file_names=pictures)
     interactions = _read_users(path / "users.tsv", index)
     image_paths = None
-    if (path / "images").is_dir():
+    if pictures:
         image_paths = _find_pictures(path / "images", list(index))
     has_titles = any(titles)
     return RawDomain(path.resolve().name, ["", *index], ["", *titles] if has_titles else None, image_paths, interactions)
 
 
-def _read_items(path: Path) -> tuple[dict[str, int], list[str]]:
+def _read_items(path: Path, file_names: bool) -> tuple[dict[str, int], list[str]]:
+    """Item numbers by id, and titles. With ``file_names``, an id that leads out of the pictures' folder is refused."""
     index: dict[str, int] = {}
-    titles = []
+    titles: list[str] = []
+    numbers: list[int] = []
+    short = full = 0  # the last line without a TAB, and with one
     for number, line in _lines(path, "it needs a line 'item id TAB title' for each item"):
-        item, _, title = line.partition("\t")
-        if not item or " " in item:
-            raise UserError(f"{path}, line {number}: '{item[:40]}' is no item id (empty, or with a space); write 'item id TAB title'")
+        item, tab, title = line.partition("\t")
+        if item.split() != [item]:
+            raise UserError(f"{path}, line {number}: '{_shown(item)}' is no item id (empty, or with a space); write 'item id TAB title'")
         if item in index:
-            raise UserError(f"{path}, line {number}: item '{item}' is there already (line {index[item]}); remove one of them")
+            first = numbers[index[item] - 1]
+            raise UserError(f"{path}, line {number}: item '{_shown(item)}' is there already (line {first}); remove one of them")
+        if file_names and ("/" in item or "\\" in item or item in (".", "..")):
+            raise UserError(f"{path}, line {number}: id '{_shown(item)}' is not fit for a file name in images/; rename the item")
+        short, full = (short, number) if tab else (number, full)
+        if short and full:
+            raise UserError(f"{path}, line {short}: short line without a TAB, unlike others; write 'item id TAB title' (the title may be empty)")
         index[item] = len(index) + 1
         titles.append(title.strip())
+        numbers.append(number)
     return index, titles
 
 
@@ -89,10 +108,10 @@ def _read_users(path: Path, index: dict[str, int]) -> Interactions:
     for number, line in _lines(path, "it needs a line 'user TAB item ids' for each user"):
         user, tab, history = line.partition("\t")
         items = history.split()
-        if not tab or not items:
-            raise UserError(f"{path}, line {number}: short line '{line[:40]}'; write 'user TAB item ids separated by spaces'")
+        if not tab or not items or not user.strip():
+            raise UserError(f"{path}, line {number}: short line '{_shown(line)}'; write 'user TAB item ids separated by spaces'")
         if user in users:
-            raise UserError(f"{path}, line {number}: user '{user}' is there already (line {users[user]}); join the two histories")
+            raise UserError(f"{path}, line {number}: user '{_shown(user)}' is there already (line {users[user]}); join the two histories")
         users[user] = number
         numbers.append(number)
         tokens.append(items)
@@ -103,16 +122,14 @@ def _read_users(path: Path, index: dict[str, int]) -> Interactions:
         place = int(np.argmin(flat != 0))
         row = int(np.searchsorted(offsets, place, side="right")) - 1
         unknown = tokens[row][place - int(offsets[row])]
-        raise UserError(f"{path}, line {numbers[row]}: item '{unknown}' is not in items.tsv; add it there or remove it here")
+        raise UserError(f"{path}, line {numbers[row]}: item '{_shown(unknown)}' is not in items.tsv; add it there or remove it here")
     return Interactions(flat, offsets, len(index))
 
 
 def _find_pictures(folder: Path, items: list[str]) -> list[Path | None]:
     there = {entry.name for entry in os.scandir(folder)}
     found: list[Path | None] = [None]
-    for line, item in enumerate(items, 1):
-        if "/" in item or "\\" in item or item in (".", ".."):
-            raise UserError(f"{folder.parent / 'items.tsv'}, item {line}: id '{item}' is not fit for a file name; rename the item")
+    for item in items:
         found.append(next((folder / (item + end) for end in PICTURES if item + end in there), None))
     return found
 
@@ -127,99 +144,131 @@ def read_table(
         user, item, time: column names. titles: a table with the columns ``item`` and ``item_title``.
 
     Raises:
-        UserError: missing file or column, an empty cell, a time that is no number or date.
+        UserError: missing file or column, a short line, an empty cell, a time that is no number or ISO date, an item without a title row.
     """
-    path = Path(path)
-    frame = _frame(path, (user, item, time))
-    stamps = pd.to_numeric(frame[time], errors="coerce")
-    if stamps.isna().any():
-        stamps = pd.to_datetime(frame[time], errors="coerce", utc=True)
-    if stamps.isna().any():
-        row = int(stamps.isna().to_numpy().argmax())
-        raise UserError(f"{path}, line {row + 2}: '{frame[time].iloc[row]}' in column '{time}' is neither a number nor a date")
-    ids: dict[str, int] = {}
+    frame = _frame(Path(path), (user, item, time))
+    listed = _frame(Path(titles), (item, item_title), empty_allowed=(item_title,)) if titles is not None else None
+    return _long(Path(path), frame, Path(titles or ""), listed)
+
+
+def read_recbole(
+    inter: str | Path, item: str | Path | None = None, title: str = "title",
+    user_column: str = "user_id", item_column: str = "item_id", time_column: str = "timestamp",
+) -> RawDomain:  # fmt: skip
+    """Reads RecBole's atomic files: ``.inter`` and, for titles, ``.item``; both have TABs and a first line of "name:type".
+
+    Raises:
+        UserError: as :func:`read_table`.
+    """
+    frame = _frame(Path(inter), (user_column, item_column, time_column), atomic=True)
+    listed = _frame(Path(item), (item_column, title), (title,), atomic=True) if item is not None else None
+    return _long(Path(inter), frame, Path(item or ""), listed)
+
+
+def _long(path: Path, frame: pd.DataFrame, titles: Path, listed: pd.DataFrame | None) -> RawDomain:
+    """Histories from the columns (user, item, time) of ``frame`` and titles from those (item, title) of ``listed``."""
+    user, item, time = frame.columns
+    stamps = _stamps(path, frame[time])
     names = None
-    if titles is not None:
-        listed = _frame(Path(titles), (item, item_title), empty_allowed=(item_title,))
-        if listed[item].duplicated().any():
-            row = int(listed[item].duplicated().to_numpy().argmax())
-            raise UserError(f"{titles}, line {row + 2}: item '{listed[item].iloc[row]}' is there already; remove one of them")
+    if listed is not None:
+        twice = listed[item].duplicated()
+        if twice.any():
+            row = twice.idxmax()
+            raise UserError(f"{titles}, {_at(listed, row)}: item '{_shown(listed[item][row])}' is there already; remove one of them")
         ids = {i: n for n, i in enumerate(listed[item], 1)}
-        names = ["", *(" ".join(t.split()) for t in listed[item_title].fillna(""))]
+        names = ["", *(" ".join(t.split()) for t in listed.iloc[:, 1])]
         unknown = ~frame[item].isin(ids)
         if unknown.any():
-            row = int(unknown.to_numpy().argmax())
-            raise UserError(f"{path}, line {row + 2}: item '{frame[item].iloc[row]}' is not in {titles}; add it there or remove it here")
+            row = unknown.idxmax()
+            raise UserError(f"{path}, {_at(frame, row)}: item '{_shown(frame[item][row])}' is not in {titles}; add it there or remove it here")
     else:
         ids = {i: n for n, i in enumerate(frame[item].drop_duplicates(), 1)}
     owner, users = pd.factorize(frame[user])
-    order = np.lexsort((np.arange(len(frame)), stamps.to_numpy(), owner))  # within a user by time; equal times in file order
+    order = np.lexsort((np.arange(len(frame)), stamps, owner))  # within a user by time; equal times in file order
     items = frame[item].map(ids).to_numpy(dtype=np.int32)[order]
     offsets = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(users)))]).astype(np.int64)
     return RawDomain(path.stem, ["", *ids], names, None, Interactions(items, offsets, len(ids)))
 
 
-def _frame(path: Path, columns: tuple[str, ...], empty_allowed: tuple[str, ...] = ()) -> pd.DataFrame:
-    """These columns of a table, as text."""
-    way_out = "give a .csv, .tsv or .parquet table"
-    if path.suffix == ".parquet":
+def _at(frame: pd.DataFrame, row: Hashable) -> str:
+    return f"{frame.index.name} {row}"
+
+
+def _stamps(path: Path, column: pd.Series) -> np.ndarray:
+    """Times that can be ordered: all numbers, or all ISO dates (others are ambiguous: 05/01/2020)."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    known = np.isfinite(numbers.to_numpy(dtype=float))
+    if known.all():
+        return numbers.to_numpy()
+    dates = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
+    if dates.notna().all():
+        return dates.to_numpy()
+    neither = ~known & dates.isna().to_numpy()
+    row = (neither if neither.any() else dates.isna().to_numpy()).argmax()
+    place = f"{path}, {_at(column.to_frame(), column.index[row])}: '{_shown(column.iloc[row])}' in column '{column.name}'"
+    if neither.any():
+        raise UserError(f"{place} is neither a number nor a date like 2020-01-31; mend the line")
+    raise UserError(f"{place} is a number where other lines have dates; use one kind")
+
+
+def _frame(path: Path, columns: tuple[str, ...], empty_allowed: tuple[str, ...] = (), atomic: bool = False) -> pd.DataFrame:
+    """These columns of a table, as text, indexed by the line (Parquet: the row) that each came from; ``atomic``: RecBole's format."""
+    way_out = "give a RecBole atomic file" if atomic else "give a .csv, .tsv or .parquet table"
+    if len(set(columns)) < len(columns):
+        raise UserError(f"{path}: columns {', '.join(columns)} are asked for; name a different column for each purpose")
+    parquet = path.suffix.lower() == ".parquet" and not atomic
+    if parquet:
         try:
-            frame = pd.read_parquet(path)
+            table = pd.read_parquet(path)
         except FileNotFoundError:
             raise UserError(f"{path}: not found; {way_out}") from None
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: not readable as Parquet ({str(error).splitlines()[0]}); {way_out}") from None
+            raise UserError(f"{path}: not readable as Parquet ({str(error).partition(chr(10))[0]}); {way_out}") from None
+        names = [str(name) for name in table.columns]
     else:
-        text = _text(path, way_out)
-        separator = "," if path.suffix == ".csv" else "\t"
-        header, *rows = text.replace("\r\n", "\n").rstrip("\n").split("\n")
-        names = header.split(separator)
-        if separator == "," and '"' in text:
-            frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-        else:
-            cells = [row.split(separator) for row in rows]
-            for number, row in enumerate(cells, 2):
-                if len(row) != len(names):
-                    raise UserError(f"{path}, line {number}: {len(row)} columns where the first line has {len(names)}; mend the line")
-            frame = pd.DataFrame(cells, columns=names)
-    missing = [c for c in columns if c not in frame.columns]
-    if missing:
-        there = ", ".join(map(str, frame.columns))
-        raise UserError(f"{path}, line 1: no column '{missing[0]}' (there are: {there}); name it with --user, --item, --time or --title")
+        lines, rows = _rows(path, _text(path, way_out), "," if path.suffix.lower() == ".csv" and not atomic else "\t")
+        names = [name.partition(":")[0] for name in rows[0]] if atomic else rows[0]
+    for column in columns:
+        if names.count(column) != 1:
+            problem = f"column '{column}' is there more than once" if column in names else f"no column '{column}'"
+            raise UserError(f"{path}, line 1: {problem} (there are: {', '.join(names)[:200]}); name it with --user, --item, --time or --title")
+    if parquet:
+        frame = pd.DataFrame({c: table[c].astype(object).where(table[c].notna(), "").astype(str) for c in columns})
+        frame.index = pd.RangeIndex(1, len(frame) + 1, name="row")
+    else:
+        places = [names.index(c) for c in columns]
+        frame = pd.DataFrame({c: [row[p] for row in rows[1:]] for c, p in zip(columns, places, strict=True)}, dtype=str)
+        frame.index = pd.Index(lines[1:], name="line")
     if frame.empty:
         raise UserError(f"{path}: has no rows; {way_out}")
-    frame = frame[list(columns)].astype(str)
     for column in columns:
-        gone = (frame[column].str.strip() == "") | frame[column].isin(["nan", "None"])
+        gone = frame[column].str.strip() == ""
         if column not in empty_allowed and gone.any():
-            raise UserError(f"{path}, line {int(gone.to_numpy().argmax()) + 2}: column '{column}' is empty; fill it or remove the line")
+            raise UserError(f"{path}, {_at(frame, gone.idxmax())}: column '{column}' is empty; fill it or remove the line")
     return frame
 
 
-def read_recbole(inter: str | Path, item: str | Path | None = None, title: str = "title") -> RawDomain:
-    """Reads RecBole's atomic files: ``.inter`` (user_id, item_id, timestamp) and, for titles, ``.item``; columns are "name:type".
-
-    Raises:
-        UserError: as :func:`read_table`.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        plain = [_without_types(Path(p), Path(folder)) for p in (inter, item) if p is not None]
+def _rows(path: Path, text: str, separator: str) -> tuple[list[int], list[list[str]]]:
+    """Cells of a text table, and the line on which each row begins; quotes mean something in .csv only."""
+    text = text.replace("\r\n", "\n").rstrip("\n")
+    if separator == "," and '"' in text:
+        lines, rows, begin = list[int](), list[list[str]](), 1
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         try:
-            raw = read_table(plain[0], titles=plain[1] if item is not None else None, item_title=title)
-        except UserError as error:
-            message = str(error)
-            for copy, original in zip(plain, (inter, item), strict=False):
-                message = message.replace(str(copy), str(original))
-            raise UserError(message) from None
-    raw.name = Path(inter).stem
-    return raw
-
-
-def _without_types(path: Path, folder: Path) -> Path:
-    header, _, rest = _text(path, "give a RecBole atomic file").partition("\n")
-    plain = "\t".join(column.partition(":")[0] for column in header.rstrip("\r").split("\t"))
-    (folder / f"{path.name}.tsv").write_text(f"{plain}\n{rest}", encoding="utf-8")
-    return folder / f"{path.name}.tsv"
+            for row in reader:
+                lines.append(begin)
+                rows.append(row)
+                begin = reader.line_num + 1
+        except csv.Error as error:
+            raise UserError(f"{path}, line {begin}: quotes that don't match ({error}); mend the line") from None
+    else:
+        rows = [line.split(separator) for line in text.split("\n")]
+        lines = list(range(1, len(rows) + 1))
+    width = len(rows[0])
+    for number, row in zip(lines, rows, strict=True):
+        if len(row) != width:
+            raise UserError(f"{path}, line {number}: {len(row)} columns where the first line has {width}; mend the line")
+    return lines, rows
 
 
 def write_folder(raw: RawDomain, path: str | Path) -> None:
@@ -233,7 +282,7 @@ def write_folder(raw: RawDomain, path: str | Path) -> None:
         raise UserError(f"{path}: exists already; give a new folder")
     odd = next((i for i in raw.item_ids[1:] if len(i.split()) != 1), None)
     if odd is not None:
-        raise UserError(f"item id '{odd}' has white space in it and can't go into a dataset folder; rename the item")
+        raise UserError(f"{raw.name}: item id '{_shown(odd)}' has white space in it and can't go into a dataset folder; rename the item")
     titles = raw.titles or [""] * len(raw.item_ids)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:
