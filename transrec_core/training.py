@@ -129,8 +129,10 @@ def fit(
     groups = model.parameter_groups()
     if not groups:
         raise UserError("nothing to train: no parameter is trainable (strategy 'frozen' needs no training)")
-    accelerator = Accelerator(mixed_precision="bf16" if spec.precision == "bf16" else "no")
+    accelerator = Accelerator()
     device = accelerator.device
+    # Precision is this run's own: accelerate's setting belongs to the process and could not change from one run to the next.
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16")
     model.to(device).train()
     options: list[dict[str, Any]] = [{"params": p, "lr": getattr(spec.lr, role)} for role, p in groups.items()]
     peaks = [group["lr"] for group in options]
@@ -158,7 +160,8 @@ def fit(
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * factor
             batch = batcher.batch(progress.step).to(device)
-            loss = wrapped(features(batch.items), batch)
+            with autocast:
+                loss = wrapped(features(batch.items), batch)
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(trained.values(), spec.clip)
             prepared.step()
