@@ -23,7 +23,7 @@ from transrec_core.data.interactions import Interactions
 from transrec_core.data.raw import RawDomain
 from transrec_core.errors import UserError
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".JPG", ".JPEG", ".PNG", ".WEBP")
 
 
 def _text(path: Path, way_out: str) -> str:
