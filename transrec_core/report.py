@@ -196,7 +196,7 @@ def draw_model() -> Figure:
     box(0.2, 1.35, 5.1, 2.05, "", cool)
     axis.text(2.75, 3.12, "item encoder: backbone + head", ha="center", fontsize=11)
     for k, name in enumerate(("attention", "adapter", "feed-forward", "adapter")):
-        box(0.4 + 1.22 * k, 1.95, 1.08, 0.7, name, warm if name == "adapter" else "white", 9)
+        box(0.4 + 1.22 * k, 1.95, 1.08, 0.7, name, warm if name == "adapter" else "white", 8)
     axis.text(2.75, 1.6, "in each layer", ha="center", fontsize=9, color="0.3")
     box(0.2, 4.8, 5.1, 1.2, "user encoder: causal transformer\n(adapters in each block as well)", cool)
     arrow(4.55, 6.05, 4.55, 6.45)
