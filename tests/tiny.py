@@ -20,9 +20,12 @@ BACKBONES = {
                 "attention_probs_dropout_prob": 0.0},
     "vit": {"model_type": "vit", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
             "image_size": 16, "patch_size": 8, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+    "distilbert": {"model_type": "distilbert", "vocab_size": 50, "dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32,
+                   "max_position_embeddings": 16, "dropout": 0.0, "attention_dropout": 0.0},
 }  # fmt: skip
 BACKBONES["vit_mae"] = BACKBONES["vit"] | {"model_type": "vit_mae"}
-MODALITY = {"bert": "text", "roberta": "text", "vit": "image", "vit_mae": "image"}
+BACKBONES["beit"] = BACKBONES["vit"] | {"model_type": "beit", "drop_path_rate": 0.0, "layer_scale_init_value": 0.5}
+MODALITY = {family: "image" if family in ("vit", "vit_mae", "beit") else "text" for family in BACKBONES}
 
 
 def catalog(modality: str, items: int = ITEMS, seed: int = 0):

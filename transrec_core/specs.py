@@ -19,6 +19,13 @@ from transrec_core.training import StepSizes, TrainSpec
 #: Raised when a change of the code changes results, so that no old record is taken for a new one.
 VERSION = 1
 
+#: Fields that came after the first records. At these values they mean what the code did before, and stay out of the content hash,
+#: so that older records and shipped source models keep their names.
+LATER: dict[str, dict[str, Any]] = {
+    "model": {"item_activation": "none", "user_activation": "gelu", "norm_eps": 1e-5},
+    "adapter": {"form": "serial", "scale": 1.0, "phm_dim": 4},
+}
+
 Strategy = Literal["full", "adapter", "head", "frozen", "scratch", "untrained", "popularity", "item_id", "oracle"]
 #: Strategies that start from the source model, and those that train.
 FROM_SOURCE = ("full", "adapter", "head", "frozen")
@@ -75,12 +82,19 @@ class RunSpec(StrictModel):
 
     def id(self) -> str:
         """Content hash, 12 hex digits, over everything that can change the result."""
-        return content_hash(self.model_dump(mode="json"))
+        return content_hash(_hashed(self.model_dump(mode="json")))
 
     def source_id(self) -> str:
         """Content hash of the source model that the run starts from."""
-        model = self.model.model_dump(mode="json")
-        return content_hash({"source": self.source.model_dump(mode="json"), "encoder": self.encoder, "model": model})
+        return content_hash(_hashed(self.model_dump(mode="json", include={"source", "encoder", "model"})))
+
+
+def _hashed(fields: dict[str, Any]) -> dict[str, Any]:
+    kept = dict(fields)
+    for part, later in LATER.items():
+        if kept.get(part):
+            kept[part] = {key: value for key, value in kept[part].items() if key not in later or value != later[key]}
+    return kept
 
 
 def content_hash(value: Any) -> str:

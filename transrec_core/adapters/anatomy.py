@@ -7,6 +7,7 @@ each family of encoders. A new backbone is one entry here. Nothing else in the p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
@@ -18,57 +19,96 @@ class Anatomy:
     """Paths of one encoder family, relative to the encoder (``layers``) or to one of its layers (the rest).
 
     Attributes:
+        embeddings: what turns tokens or patches into the first layer's input.
         layers: the list of transformer layers.
-        attention: linear map at the end of the attention sublayer, before its residual sum.
-        ffn: linear map at the end of the feed-forward sublayer, before its residual sum.
+        attend: the module that mixes values by attention (for Hugging Face: the one handed to the attention function).
         query: query projection. key: key projection. value: value projection.
+        attention: linear map at the end of the attention sublayer, before its residual sum.
+        expand: first linear map of the feed-forward sublayer.
+        hidden: the module whose output is the feed-forward sublayer's inner activation.
+        ffn: linear map at the end of the feed-forward sublayer, before its residual sum.
         norms: LayerNorms of a layer.
     """
 
+    embeddings: str
     layers: str
-    attention: str
-    ffn: str
+    attend: str
     query: str
     key: str
     value: str
+    attention: str
+    expand: str
+    hidden: str
+    ffn: str
     norms: tuple[str, ...]
-
-    def path(self, role: str) -> str:
-        return str(getattr(self, role))
 
 
 _BERT = Anatomy(
+    embeddings="embeddings",
     layers="encoder.layer",
-    attention="attention.output.dense",
-    ffn="output.dense",
+    attend="attention.self",
     query="attention.self.query",
     key="attention.self.key",
     value="attention.self.value",
+    attention="attention.output.dense",
+    expand="intermediate.dense",
+    hidden="intermediate",
+    ffn="output.dense",
     norms=("attention.output.LayerNorm", "output.LayerNorm"),
 )
+_DISTILBERT = Anatomy(
+    embeddings="embeddings",
+    layers="transformer.layer",
+    attend="attention",
+    query="attention.q_lin",
+    key="attention.k_lin",
+    value="attention.v_lin",
+    attention="attention.out_lin",
+    expand="ffn.lin1",
+    hidden="ffn.activation",
+    ffn="ffn.lin2",
+    norms=("sa_layer_norm", "output_layer_norm"),
+)
 _VIT = Anatomy(
+    embeddings="embeddings",
     layers="layers",
-    attention="attention.o_proj",
-    ffn="mlp.fc2",
+    attend="attention",
     query="attention.q_proj",
     key="attention.k_proj",
     value="attention.v_proj",
+    attention="attention.o_proj",
+    expand="mlp.fc1",
+    hidden="mlp.activation_fn",
+    ffn="mlp.fc2",
     norms=("layernorm_before", "layernorm_after"),
 )
 _SASREC = Anatomy(
+    embeddings="dropout",
     layers="blocks",
-    attention="attention.output",
-    ffn="ffn.output",
+    attend="attention",
     query="attention.query",
     key="attention.key",
     value="attention.value",
+    attention="attention.output",
+    expand="ffn.input",
+    hidden="ffn.activation",
+    ffn="ffn.output",
     norms=("attention_norm", "ffn_norm"),
 )
 
 #: ``config.model_type`` of an encoder -> its anatomy. ViT-MAE weights are loaded into a ViTModel, hence the same anatomy.
-ANATOMY: dict[str, Anatomy] = {"bert": _BERT, "roberta": _BERT, "vit": _VIT, "vit_mae": _VIT, "sasrec": _SASREC}
+ANATOMY: dict[str, Anatomy] = {
+    "bert": _BERT,
+    "roberta": _BERT,
+    "distilbert": _DISTILBERT,
+    "vit": _VIT,
+    "vit_mae": _VIT,
+    "beit": _VIT,
+    "sasrec": _SASREC,
+}
 
-ROLES = ("attention", "ffn", "query", "key", "value")
+#: Roles of the modules in a layer; besides these there are "norm" in a layer, and "embeddings", "states", "readout" and "head" of an encoder.
+ROLES = ("attend", "query", "key", "value", "attention", "expand", "hidden", "ffn")
 
 
 @dataclass(frozen=True)
@@ -78,49 +118,69 @@ class Site:
     Attributes:
         path: where it sits, from the model's root ("item_encoder.backbone.encoder.layer.0.output.dense").
         module: the pretrained module itself, which stays where it is.
-        role: what it does in its layer (one of :data:`ROLES`, "norm", or "head").
+        role: what it does (see :data:`ROLES`).
         encoder: "item" or "user".
+        width: size of the encoder's hidden states.
+        n_layers: how many layers the encoder has.
         layer: index of its layer from the bottom; -1 for a part outside the layers.
+        root: the encoder itself.
+        source: for "attention" and "ffn", the module whose input is the input of the sublayer.
+        feeds: for "hidden", the linear map that reads it.
     """
 
     path: str
     module: nn.Module
     role: str
     encoder: str
-    layer: int
+    width: int
+    n_layers: int
+    layer: int = -1
+    root: nn.Module | None = None
+    source: nn.Module | None = None
+    feeds: nn.Module | None = None
 
 
-def layer_sites(encoder: nn.Module, model_type: str, prefix: str, name: str) -> list[Site]:
-    """All sites inside the layers of one encoder.
+def encoder_sites(encoder: nn.Module, model_type: str, prefix: str, name: str, width: int) -> list[Site]:
+    """The sites of one encoder: its embeddings and everything in its layers.
 
     Args:
         encoder: the backbone or user encoder.
         model_type: its family, a key of :data:`ANATOMY`.
         prefix: path of ``encoder`` from the model's root.
         name: "item" or "user".
+        width: size of its hidden states.
 
     Raises:
         UserError: if the family has no entry, or the entry does not fit the module (with the module tree to read it from).
     """
     if model_type not in ANATOMY:
         raise UserError(
-            f"no anatomy for encoder type '{model_type}' (known: {', '.join(sorted(ANATOMY))}): add an entry to "
-            f"transrec_core/adapters/anatomy.py; the module tree is\n{encoder}"
+            f"no anatomy for encoder type '{model_type}' (known: {', '.join(sorted(ANATOMY))}): add to ANATOMY in "
+            f"transrec_core/adapters/anatomy.py\n{_entry(model_type)}\nwith paths read from the module tree\n{encoder}"
         )
     anatomy = ANATOMY[model_type]
-    found = []
     try:
-        layers = encoder.get_submodule(anatomy.layers)
-        for index, layer in enumerate(layers.children()):
+        layers = list(encoder.get_submodule(anatomy.layers).children())
+        here = partial(Site, encoder=name, width=width, n_layers=len(layers), root=encoder)
+        found = [here(f"{prefix}.{anatomy.embeddings}", encoder.get_submodule(anatomy.embeddings), "embeddings")]
+        for index, layer in enumerate(layers):
             base = f"{prefix}.{anatomy.layers}.{index}"
-            for role in ROLES:
-                path = anatomy.path(role)
-                found.append(Site(f"{base}.{path}", layer.get_submodule(path), role, name, index))
+            parts = {role: layer.get_submodule(getattr(anatomy, role)) for role in ROLES}
+            source = {"attention": parts["query"], "ffn": parts["expand"]}
+            feeds = {"hidden": parts["ffn"]}
+            for role, module in parts.items():
+                path = f"{base}.{getattr(anatomy, role)}"
+                found.append(here(path, module, role, layer=index, source=source.get(role), feeds=feeds.get(role)))
             for path in anatomy.norms:
-                found.append(Site(f"{base}.{path}", layer.get_submodule(path), "norm", name, index))
+                found.append(here(f"{base}.{path}", layer.get_submodule(path), "norm", layer=index))
     except AttributeError as error:
         raise UserError(
             f"the anatomy of '{model_type}' does not fit this module ({error}); mend its entry in "
             f"transrec_core/adapters/anatomy.py; the module tree is\n{encoder}"
         ) from None
     return found
+
+
+def _entry(model_type: str) -> str:
+    fields = ", ".join(f'{field}="..."' for field in Anatomy.__dataclass_fields__ if field != "norms")
+    return f'    "{model_type}": Anatomy({fields}, norms=("...",)),'

@@ -1,10 +1,21 @@
-"""What every adapter method shares: its configuration, the registry, and how it is attached to a model.
+"""What every adapter method shares: its configuration, the registry, and how it is built.
 
-A pretrained module is never replaced. An adapter is a small module of its own, kept in ``model.adapters[name]``, and
-a forward hook on the pretrained module hands it the module's input ``x`` and output ``y``; what the adapter returns takes
-the place of ``y``. So the state dict of the backbone is the same with and without adapters, disabling one is leaving a
-name out of a tuple, and several can live on one backbone. A new method is one file with an :class:`Adapter` subclass,
-decorated with :func:`register`, and its import in ``transrec_core/adapters/__init__.py``.
+A pretrained module is never replaced. An adapter is a small module of its own, kept in ``model.adapters[name]``, and a hook on
+the pretrained module hands it an input ``x`` and an output ``y``; what the adapter returns takes the place of ``y``. What ``x`` and
+``y`` are follows from the role of the site:
+
+    role                              x                                 y
+    attention, ffn                    input of the sublayer             its output, before the residual sum
+    query, key, value, expand,
+    hidden, norm, head                input of the module               its output
+    attend                            None                              (keys, values, mask) of the attention
+    embeddings                        None                              embedded tokens or patches [k, T, H]
+    states                            Trace of all layers               last states [k, T, H]
+    readout                           pooled states of all layers       pooled last state [k, H]
+
+So the state dict of the backbone is the same with and without adapters, disabling one is leaving a name out of a tuple, and
+several can live on one backbone. A new method is one file with an :class:`Adapter` subclass, decorated with :func:`register`, and
+its import in ``transrec_core/adapters/__init__.py``.
 """
 
 from __future__ import annotations
@@ -13,7 +24,7 @@ import copy
 import difflib
 import re
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -42,16 +53,21 @@ class StrictModel(BaseModel):
 class AdapterConfig(StrictModel):
     """Which adapter, and where it goes. Placement is configuration, not code.
 
+    A method may have defaults of its own (``Adapter.defaults``, e.g. K-Adapter's layers); they stand in for fields that are left out.
+
     Attributes:
         method: a registered method, e.g. "houlsby", "pfeiffer", "lora".
         encoders: encoders that get adapters.
         layers: "all", a list of layer indices counted from the bottom (negative: from the top), or "top-K".
         position: sublayers that get a bottleneck adapter; None means the method's own choice.
-        targets: projections that get a low-rank update (LoRA).
-        item_size: bottleneck width or rank in the item encoder. user_size: the same in the user encoder.
+        form: a bottleneck reads what its sublayer computed ("serial") or what the sublayer read ("parallel").
+        targets: projections that get a low-rank update (LoRA, DoRA, rsLoRA).
+        item_size: bottleneck width, rank or number of prompt tokens in the item encoder. user_size: the same in the user encoder.
         activation: non-linearity of a bottleneck.
         init: distribution of the first map of an adapter (the last one starts at zero, so that nothing changes at start).
-        alpha: scale of a low-rank update is alpha / rank; None means a scale of 1.
+        alpha: scale of a low-rank update is alpha / rank (rsLoRA: alpha / sqrt(rank)); None means alpha = rank.
+        scale: factor on a bottleneck's correction.
+        phm_dim: number n of terms in Compacter's sum of Kronecker products.
         dropout: dropout on the input of an adapter, while training.
         train_layernorm: also train a copy of the LayerNorms of the adapted layers.
         train_head: also train a copy of the projection from the backbone to the item vector.
@@ -61,15 +77,27 @@ class AdapterConfig(StrictModel):
     encoders: Literal["item", "user", "both"] = "both"
     layers: Literal["all"] | list[int] | str = "all"
     position: Literal["attention", "ffn", "both"] | None = None
+    form: Literal["serial", "parallel"] = "serial"
     targets: tuple[Literal["query", "key", "value"], ...] = ("query", "value")
     item_size: int = Field(64, ge=1)
     user_size: int = Field(16, ge=1)
     activation: Literal["gelu", "relu", "tanh"] = "gelu"
     init: Literal["kaiming", "normal"] = "kaiming"
     alpha: float | None = Field(None, gt=0)
+    scale: float = Field(1.0, gt=0)
+    phm_dim: int = Field(4, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
     train_layernorm: bool = False
     train_head: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_method(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            chosen = data.get("method", cls.model_fields["method"].default)
+            if chosen in METHODS:
+                return {**METHODS[chosen].defaults, **data}
+        return data
 
     @field_validator("method")
     @classmethod
@@ -79,6 +107,14 @@ class AdapterConfig(StrictModel):
         except UserError as error:
             raise ValueError(str(error)) from None  # pydantic adds the field's name
         return value
+
+    @model_validator(mode="after")
+    def _no_field_without_effect(self) -> AdapterConfig:
+        uses = METHODS[self.method].uses
+        for field in ("position", "form", "targets", "alpha", "scale", "phm_dim"):
+            if field not in uses and getattr(self, field) != type(self).model_fields[field].default:
+                raise ValueError(f"{self.method} has no '{field}': leave it out (it can set: {', '.join(uses) or 'sizes and layers'})")
+        return self
 
     @field_validator("layers")
     @classmethod
@@ -107,14 +143,38 @@ class AdapterConfig(StrictModel):
         return {i % n_layers for i in self.layers}
 
 
+class Trace(NamedTuple):
+    """What passed through an encoder.
+
+    Attributes:
+        states: output of the embeddings and of each layer, [k, T, H] each.
+        last: output of the encoder [k, T, H] (for a ViT, after its last norm).
+        mask: 1 for a token, 0 for padding [k, T]; None if there is no padding.
+        causal: whether position t may read positions <= t only.
+    """
+
+    states: tuple[Tensor, ...]
+    last: Tensor
+    mask: Tensor | None
+    causal: bool
+
+
 class Adapter(nn.Module):
-    """One adapter at one site: ``forward(x, y)`` with the pretrained module's input and output, shape [..., size].
+    """One adapter at one site: ``forward(x, y)``, see the top of this file for what they are.
 
     Subclasses say where they go (:meth:`roles`) and how they are built (:meth:`build`); a linear one also says how it
     folds into the pretrained weight (:meth:`merge_into`).
+
+    Attributes:
+        defaults: configuration values that stand in for those left out.
+        uses: which of position, form, targets, alpha, scale and phm_dim the method reads.
+        averages: whether outputs of several such adapters can be averaged.
     """
 
     method: ClassVar[str] = ""
+    defaults: ClassVar[dict[str, Any]] = {}
+    uses: ClassVar[tuple[str, ...]] = ()
+    averages: ClassVar[bool] = True
 
     @classmethod
     def roles(cls, config: AdapterConfig) -> tuple[str, ...]:
@@ -122,14 +182,23 @@ class Adapter(nn.Module):
         raise NotImplementedError
 
     @classmethod
-    def build(cls, site: Site, config: AdapterConfig) -> Self:
-        """The adapter for one site."""
+    def build(cls, site: Site, config: AdapterConfig) -> Self | None:
+        """The adapter for one site, or None where there is nothing to adapt."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+    @classmethod
+    def build_shared(cls, config: AdapterConfig) -> nn.Module | None:
+        """Parameters that all sites have in common; each adapter gets them by :meth:`share`."""
+        return None
+
+    def share(self, shared: nn.Module) -> None:
+        """Takes note of what :meth:`build_shared` made, without owning it."""
+        self._shared = (shared,)  # in a tuple, so that it is not registered as a part of this module
+
+    def forward(self, x: Any, y: Any) -> Any:
         raise NotImplementedError
 
-    def merge_into(self, module: nn.Module) -> None:
+    def merge_into(self, site: Site) -> None:
         """Folds this adapter into the pretrained module, in place.
 
         Raises:
@@ -148,7 +217,8 @@ class Replica(Adapter):
     @classmethod
     def build(cls, site: Site, config: AdapterConfig) -> Self:
         replica = cls()
-        replica.module = copy.deepcopy(site.module)
+        hooks = (site.module._forward_hooks, site.module._forward_pre_hooks)
+        replica.module = copy.deepcopy(site.module, {id(found): type(found)() for found in hooks})  # its weights, not its hooks
         return replica
 
     module: nn.Module
@@ -157,9 +227,9 @@ class Replica(Adapter):
         out: Tensor = self.module(x)
         return out
 
-    def merge_into(self, module: nn.Module) -> None:
+    def merge_into(self, site: Site) -> None:
         with torch.no_grad():
-            for base, trained in zip(module.parameters(), self.module.parameters(), strict=True):
+            for base, trained in zip(site.module.parameters(), self.module.parameters(), strict=True):
                 base.copy_(trained)
 
 
@@ -189,28 +259,35 @@ def method(name: str) -> type[Adapter]:
     return METHODS[name]
 
 
-def build_adapter(sites: list[Site], config: AdapterConfig) -> dict[str, Adapter]:
-    """Adapters of one configuration for the sites of a model: {site path: adapter}.
+#: Key of what all adapters of one name have in common.
+SHARED = "shared"
+
+
+def build_adapter(sites: list[Site], config: AdapterConfig) -> dict[str, nn.Module]:
+    """Adapters of one configuration for the sites of a model: {site path: adapter}, and {"shared": module} if they share one.
 
     Raises:
         UserError: if the configuration reaches no module at all.
     """
     cls = method(config.method)
-    built: dict[str, Adapter] = {}
-    for encoder in ("item", "user"):
-        if config.encoders not in (encoder, "both"):
+    shared = cls.build_shared(config)
+    built: dict[str, nn.Module] = {}
+    for site in sites:
+        if config.encoders not in (site.encoder, "both"):
             continue
-        here = [s for s in sites if s.encoder == encoder and s.layer >= 0]
-        layers = config.chosen_layers(1 + max(s.layer for s in here)) if here else set()
-        for site in here:
-            if site.layer in layers and site.role in cls.roles(config):
-                built[site.path] = cls.build(site, config)
-            elif site.layer in layers and site.role == "norm" and config.train_layernorm:
-                built[site.path] = Replica.build(site, config)
+        if site.layer >= 0 and site.layer not in config.chosen_layers(site.n_layers):
+            continue
+        adapter: Adapter | None = None
+        if site.role == "norm" and config.train_layernorm:
+            adapter = Replica.build(site, config)
+        elif site.role in cls.roles(config):
+            adapter = cls.build(site, config)
+        if adapter is not None:
+            if shared is not None:
+                adapter.share(shared)
+            built[site.path] = adapter
     if not built:
         raise UserError(f"adapter {config.method} reaches no layer (encoders={config.encoders}, layers={config.layers})")
     if config.train_head:
-        for site in sites:
-            if site.role == "head":
-                built[site.path] = Replica.build(site, config)
-    return built
+        built |= {site.path: Replica.build(site, config) for site in sites if site.role == "head"}
+    return built | ({SHARED: shared} if shared is not None else {})

@@ -1,16 +1,22 @@
-"""Bottleneck adapters: Houlsby and Pfeiffer.
+"""Bottleneck adapters: Houlsby, Pfeiffer and parallel.
 
-A small network with a narrow waist is put at the end of a sublayer, before its residual sum, and adds a correction to
-what the frozen sublayer computed. Its second map starts at zero, so at the start it changes nothing.
+A small network with a narrow waist corrects what a frozen sublayer computed, before its residual sum. A serial one reads the
+sublayer's output, a parallel one its input. The second map starts at zero, so at the start nothing changes.
 
-    h  <-  h + W_up f(W_down h + b_down) + b_up          h in R^d, waist m << d
+    serial      h  <-  h + s (W_up f(W_down h + b_down) + b_up)          h in R^d: the sublayer's output, waist m << d
+    parallel    h  <-  h + s (W_up f(W_down x + b_down) + b_up)          x in R^d: the sublayer's input
 
-Houlsby et al. 2019 (https://arxiv.org/abs/1902.00751, section 2.1) put one after the attention and one after the
-feed-forward sublayer; Pfeiffer et al. 2021 (https://arxiv.org/abs/2005.00247) found that the one after the
-feed-forward sublayer does nearly as well. Parameters for each adapter: 2 d m + d + m.
+Houlsby et al. 2019 (https://arxiv.org/abs/1902.00751, section 2.1) put one after the attention and one after the feed-forward
+sublayer; Pfeiffer et al. 2021 (https://arxiv.org/abs/2005.00247) found that the one after the feed-forward sublayer does nearly as
+well; He et al. 2022 (https://arxiv.org/abs/2110.04366, table 1 and section 4.3) put it beside the feed-forward sublayer, with
+s = 4. Parameters for each adapter: 2 d m + d + m.
 
-    x ─► attention ─► [adapter] ─► + ─► norm ─► FFN ─► [adapter] ─► + ─► norm ─►
-    └──────────────────────────────┘       └───────────────────────┘
+    x ─┬─► sublayer ─► h ─┬──────────────────────► + ─► residual sum        serial
+       │                  └─► down ─► f ─► up ─► s ┘
+       └─► down ─► f ─► up ─► s ─► (added to h instead)                     parallel
+
+Pfeiffer as AdapterHub ships it reads LN(h + residual) instead of h; here it reads h, as the Houlsby adapter does, so that the
+two differ in their position only.
 """
 
 from __future__ import annotations
@@ -28,22 +34,24 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.
 
 
 class Bottleneck(Adapter):
-    """``h + up(f(down(h)))`` on the output ``h`` [..., d] of the module it stands behind.
+    """``y + s up(f(down(z)))`` with z = y (serial) or z = x (parallel), all [..., d].
 
     Args:
-        width: d. size: waist m. activation: a key of :data:`ACTIVATIONS`. init: see :class:`AdapterConfig`.
-        dropout: dropout on h before the waist.
+        width: d. config: its activation, initialisation, form, scale and dropout. size: waist m.
     """
 
     own_position = "both"
+    uses = ("position", "form", "scale")
 
-    def __init__(self, width: int, size: int, activation: str = "gelu", init: str = "kaiming", dropout: float = 0.0):
+    def __init__(self, width: int, size: int, config: AdapterConfig) -> None:
         super().__init__()
         self.down = nn.Linear(width, size)
         self.up = nn.Linear(size, width)
-        self.activation = ACTIVATIONS[activation]
-        self.dropout = nn.Dropout(dropout)
-        if init == "normal":
+        self.activation = ACTIVATIONS[config.activation]
+        self.parallel = config.form == "parallel"
+        self.scale = config.scale
+        self.dropout = nn.Dropout(config.dropout)
+        if config.init == "normal":
             nn.init.normal_(self.down.weight, std=0.02)
         nn.init.zeros_(self.down.bias)
         nn.init.zeros_(self.up.weight)
@@ -56,12 +64,11 @@ class Bottleneck(Adapter):
 
     @classmethod
     def build(cls, site: Site, config: AdapterConfig) -> Self:
-        width = int(site.module.out_features)  # type: ignore[arg-type]
-        return cls(width, config.size(site.encoder), config.activation, config.init, config.dropout)
+        return cls(site.width, config.size(site.encoder), config)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        out: Tensor = y + self.up(self.activation(self.down(self.dropout(y))))
-        return out
+        correction: Tensor = self.up(self.activation(self.down(self.dropout(x if self.parallel else y))))
+        return y + self.scale * correction
 
 
 @register("houlsby")
@@ -74,3 +81,14 @@ class Pfeiffer(Bottleneck):
     """A bottleneck after the feed-forward sublayer only (the released code has it after the attention instead)."""
 
     own_position = "ffn"
+
+
+@register("parallel")
+class Parallel(Bottleneck):
+    """A bottleneck beside the feed-forward sublayer, its correction scaled by 4 as in He et al.
+
+    The released code lets the block add its own input once more before the residual sum does; here there is one residual.
+    """
+
+    own_position = "ffn"
+    defaults = {"form": "parallel", "scale": 4.0}

@@ -1,13 +1,15 @@
-"""LoRA: a low-rank update of a frozen weight.
+"""LoRA and rsLoRA: a low-rank update of a frozen weight.
 
 Fine-tuning changes a weight matrix by something of low rank, so only that is learnt, as a product of two thin
 matrices beside the frozen weight. B starts at zero, so at the start nothing changes; after training the product can
 be added to the weight, and then inference costs nothing.
 
-    W x  ->  W x + (alpha / r) B A x          A in R^{r x d_in},  B in R^{d_out x r}
+    W x  ->  W x + s B A x          A in R^{r x d_in},  B in R^{d_out x r}
 
-Hu et al. 2021 (https://arxiv.org/abs/2106.09685, equation 3), on the query and value projections as there.
-Parameters for each adapted matrix: r (d_in + d_out).
+Hu et al. 2021 (https://arxiv.org/abs/2106.09685, equation 3) scale by s = alpha / r, on the query and value projections as there.
+Kalajdzievski 2023 (https://arxiv.org/abs/2312.03732, equation 4) shows that s = alpha / sqrt(r) keeps the update from fading as r grows
+(rsLoRA). Of rsLoRA and AdaLoRA this is the one here: it is one line and merges like LoRA, while AdaLoRA prunes ranks on a schedule that the
+trainer would have to know. Parameters for each adapted matrix: r (d_in + d_out).
 """
 
 from __future__ import annotations
@@ -25,23 +27,31 @@ from transrec_core.errors import UserError
 
 @register("lora")
 class LoRA(Adapter):
-    """``y + scale * B(A(x))`` beside a frozen linear map with input x [..., d_in] and output y [..., d_out]."""
+    """``y + s B A x`` beside a frozen linear map with input x [..., d_in] and output y [..., d_out].
 
-    def __init__(self, d_in: int, d_out: int, rank: int, scale: float = 1.0, init: str = "kaiming", dropout: float = 0.0):
+    Args:
+        linear: the frozen map. rank: r. config: its alpha, initialisation and dropout.
+    """
+
+    uses = ("targets", "alpha")
+
+    def __init__(self, linear: nn.Linear, rank: int, config: AdapterConfig) -> None:
         super().__init__()
-        self.a = nn.Parameter(torch.empty(rank, d_in))
-        self.b = nn.Parameter(torch.zeros(d_out, rank))
-        self.scale = scale
-        self.dropout = nn.Dropout(dropout)
-        if init == "normal":
+        self.a = nn.Parameter(torch.empty(rank, linear.in_features))
+        self.b = nn.Parameter(torch.zeros(linear.out_features, rank))
+        self.scale = self.scale_of(rank if config.alpha is None else config.alpha, rank)
+        self.dropout = nn.Dropout(config.dropout)
+        if config.init == "normal":
             nn.init.normal_(self.a, std=0.02)
         else:
             nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
 
+    @staticmethod
+    def scale_of(alpha: float, rank: int) -> float:
+        return alpha / rank
+
     @classmethod
     def roles(cls, config: AdapterConfig) -> tuple[str, ...]:
-        if config.position is not None:
-            raise UserError("LoRA acts on projections, not behind a sublayer: leave 'position' out and set 'targets'")
         return config.targets
 
     @classmethod
@@ -49,14 +59,26 @@ class LoRA(Adapter):
         linear, rank = site.module, config.size(site.encoder)
         assert isinstance(linear, nn.Linear)
         if rank > min(linear.in_features, linear.out_features):
-            raise UserError(f"LoRA rank {rank} is larger than the matrix at {site.path}; lower {site.encoder}_size")
-        scale = 1.0 if config.alpha is None else config.alpha / rank
-        return cls(linear.in_features, linear.out_features, rank, scale, config.init, config.dropout)
+            raise UserError(f"{cls.method} rank {rank} is larger than the matrix at {site.path}; lower {site.encoder}_size")
+        return cls(linear, rank, config)
+
+    def update(self) -> Tensor:
+        """s B A [d_out, d_in]."""
+        return self.scale * (self.b @ self.a)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return y + self.scale * (self.dropout(x) @ self.a.T @ self.b.T)
 
-    def merge_into(self, module: nn.Module) -> None:
-        assert isinstance(module, nn.Linear)
+    def merge_into(self, site: Site) -> None:
+        assert isinstance(site.module, nn.Linear)
         with torch.no_grad():
-            module.weight += self.scale * (self.b @ self.a)
+            site.module.weight += self.update()
+
+
+@register("rslora")
+class RsLoRA(LoRA):
+    """LoRA with the rank-stabilised scale alpha / sqrt(r)."""
+
+    @staticmethod
+    def scale_of(alpha: float, rank: int) -> float:
+        return alpha / math.sqrt(rank)

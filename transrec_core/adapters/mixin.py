@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import ValidationError
@@ -20,7 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from transrec_core.adapters.anatomy import Site
-from transrec_core.adapters.base import Adapter, AdapterConfig, build_adapter
+from transrec_core.adapters.base import Adapter, AdapterConfig, build_adapter, method
+from transrec_core.adapters.hooks import install
 from transrec_core.errors import UserError
 from transrec_core.files import atomic_write, save_tensors
 
@@ -38,9 +39,10 @@ class AdapterMixin:
     def _init_adapters(self) -> None:
         self.adapters = nn.ModuleDict()
         self.active_adapters = ()
+        self.combine: Literal["stack", "average"] = "stack"
         self.adapter_configs = {}
         self._hooked: set[str] = set()
-        self._unmerged: dict[str, Tensor] = {}
+        self._unmerged: dict[nn.Parameter, Tensor] = {}
 
     def sites(self) -> list[Site]:
         """Every module that an adapter can act on."""
@@ -58,36 +60,57 @@ class AdapterMixin:
             raise UserError(f"adapter name '{name}' is not fit for a folder: no dots, slashes or spaces")
         sites = self.sites()
         built = build_adapter(sites, config)
+        weight = next(cast(nn.Module, self).parameters())
         for site in sites:
-            if site.path in built:
-                weight = next(site.module.parameters())
-                built[site.path].to(device=weight.device, dtype=weight.dtype)
-                if site.path not in self._hooked:
-                    site.module.register_forward_hook(partial(self._apply_adapters, site.path))
-                    self._hooked.add(site.path)
-        self.adapters[name] = nn.ModuleDict({_key(path): adapter for path, adapter in built.items()})
+            if site.path in built and site.path not in self._hooked:
+                install(site, partial(self._apply_adapters, site.path), partial(self._prompt_tokens, site.path))
+                self._hooked.add(site.path)
+        self.adapters[name] = nn.ModuleDict({_key(path): adapter.to(weight.device, weight.dtype) for path, adapter in built.items()})
         self.adapter_configs[name] = config
         self.set_adapter(name)
 
-    def _apply_adapters(self, path: str, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+    def _at(self, path: str) -> list[Adapter | None]:
+        # What the active adapters have at a site, in their order; None where one has nothing.
         key = _key(path)
-        for name in self.active_adapters:
-            group = cast(nn.ModuleDict, self.adapters[name])
-            if key in group:
-                output = group[key](args[0], output)
-        return output
+        groups = [cast(nn.ModuleDict, self.adapters[name]) for name in self.active_adapters]
+        return [cast(Adapter, group[key]) if key in group else None for group in groups]
 
-    def set_adapter(self, names: str | Iterable[str]) -> None:
-        """Makes these adapters, and no other, act; several act one after the other.
+    def _apply_adapters(self, path: str, x: Any, y: Any) -> Any:
+        acting = self._at(path)
+        if self.combine == "average" and any(acting):
+            return sum(y if adapter is None else adapter(x, y) for adapter in acting) / len(acting)
+        for adapter in acting:
+            y = y if adapter is None else adapter(x, y)
+        return y
+
+    def _prompt_tokens(self, path: str) -> int:
+        return sum(int(adapter.n_tokens) for adapter in self._at(path) if adapter is not None)  # type: ignore[arg-type]
+
+    def acts_on(self, *prefixes: str) -> bool:
+        """Whether an active adapter acts on a module whose path starts with one of ``prefixes``."""
+        keys = tuple(_key(prefix) for prefix in prefixes)
+        return any(key.startswith(keys) for name in self.active_adapters for key in cast(nn.ModuleDict, self.adapters[name]))
+
+    def set_adapter(self, names: str | Iterable[str], combine: Literal["stack", "average"] = "stack") -> None:
+        """Makes these adapters, and no other, act.
+
+        Args:
+            names: one name, or several.
+            combine: several act one after the other, each on what the one before made ("stack"), or all on the same output, of which
+                the mean is taken ("average"; an adapter that has nothing at a module counts with the unchanged output).
 
         Raises:
-            UserError: if there is no such adapter.
+            UserError: if there is no such adapter, or a soft prompt is to be averaged.
         """
         names = (names,) if isinstance(names, str) else tuple(names)
         for name in names:
             if name not in self.adapters:
                 raise UserError(f"no adapter '{name}' (there are: {', '.join(self.adapters) or 'none'})")
-        self.active_adapters = names
+            if combine == "average" and len(names) > 1 and not method(self.adapter_configs[name].method).averages:
+                raise UserError(f"adapter '{name}' is a soft prompt: it adds to a sequence, so there is no mean to take; stack it")
+        if combine not in ("stack", "average"):
+            raise UserError(f"combine is 'stack' or 'average', not '{combine}'")
+        self.active_adapters, self.combine = names, combine
 
     def disable_adapters(self) -> None:
         """No adapter acts: the model is its base again."""
@@ -108,7 +131,7 @@ class AdapterMixin:
         Raises:
             UserError: if there is no such adapter.
         """
-        self.set_adapter([*(n for n in self.active_adapters if n != name)])
+        self.set_adapter([n for n in self.active_adapters if n != name], self.combine)
         if name not in self.adapters:
             raise UserError(f"no adapter '{name}' (there are: {', '.join(self.adapters) or 'none'})")
         del self.adapters[name], self.adapter_configs[name]
@@ -134,10 +157,11 @@ class AdapterMixin:
             raise UserError("an adapter is merged already; unmerge_adapter() first")
         group = cast(nn.ModuleDict, self.adapters[name])
         sites = [s for s in self.sites() if _key(s.path) in group]
-        kept = {f"{s.path}.{k}": p.detach().clone() for s in sites for k, p in s.module.named_parameters()}
+        touched = [m for s in sites for m in (s.module, s.feeds) if m is not None]
+        kept = {p: p.detach().clone() for module in touched for p in module.parameters()}
         try:
             for site in sites:
-                cast(Adapter, group[_key(site.path)]).merge_into(site.module)
+                cast(Adapter, group[_key(site.path)]).merge_into(site)
         except UserError:
             self._restore(kept)
             raise
@@ -149,10 +173,11 @@ class AdapterMixin:
         self._restore(self._unmerged)
         self._unmerged = {}
 
-    def _restore(self, kept: dict[str, Tensor]) -> None:
+    @staticmethod
+    def _restore(kept: dict[nn.Parameter, Tensor]) -> None:
         with torch.no_grad():
-            for path, value in kept.items():
-                cast(nn.Module, self).get_parameter(path).copy_(value)
+            for parameter, value in kept.items():
+                parameter.copy_(value)
 
     def save_adapter(self, folder: str | Path, name: str) -> None:
         """Writes one adapter: ``adapter_model.safetensors`` and ``adapter_config.json``.
@@ -184,7 +209,7 @@ class AdapterMixin:
         except (ValidationError, ValueError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{folder}: damaged adapter ({reason}); save or download it again") from None
-        before = self.active_adapters
+        before, combine = self.active_adapters, self.combine
         self.add_adapter(name, config)
         own = self.adapters[name].state_dict()
         given = {key: tensors.get(key.replace("/", ".")) for key in own}
@@ -192,7 +217,7 @@ class AdapterMixin:
         extra = set(tensors) - {k.replace("/", ".") for k in own}
         if wrong or extra:
             self.delete_adapter(name)
-            self.set_adapter(before)
+            self.set_adapter(before, combine)
             first = (wrong or sorted(extra))[0].replace("/", ".")
             raise UserError(f"{folder}: adapter does not fit this model at '{first}'; load it on the model it was made for")
         self.adapters[name].load_state_dict(given)

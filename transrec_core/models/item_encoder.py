@@ -16,7 +16,9 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, ViTModel
 from transformers.utils import logging as hf_logging
 
 from transrec_core.adapters.anatomy import ANATOMY
+from transrec_core.adapters.base import Trace
 from transrec_core.errors import UserError
+from transrec_core.models.user_encoder import LastStates, Readout
 
 
 class ItemEncoder(nn.Module):
@@ -26,31 +28,47 @@ class ItemEncoder(nn.Module):
         backbone: a Hugging Face encoder whose output has ``last_hidden_state`` [k, T, H].
         dim: size d of the item vector.
         pooling: "mean" over tokens or patches (padding left out), or "cls", the first one's state.
+        activation: "none" or "gelu", on the item vector.
     """
 
-    def __init__(self, backbone: nn.Module, dim: int, pooling: str) -> None:
+    def __init__(self, backbone: nn.Module, dim: int, pooling: str, activation: str = "none") -> None:
         super().__init__()
         self.backbone = backbone
         self.pooling = pooling
         config: Any = backbone.config
+        self.states, self.readout = LastStates(), Readout()
         self.projection = nn.Linear(config.hidden_size, dim)
+        self.activation = nn.GELU() if activation == "gelu" else nn.Identity()
         nn.init.normal_(self.projection.weight, std=config.hidden_size**-0.5)
         nn.init.zeros_(self.projection.bias)
 
-    def pooled(self, features: dict[str, Tensor]) -> Tensor:
-        """Features of k items (see ``Catalog.batch``) -> pooled backbone states [k, H]."""
-        states: Tensor = self.backbone(**features).last_hidden_state
+    def _pool(self, states: Tensor, mask: Tensor | None) -> Tensor:
         if self.pooling == "cls":
             return states[:, 0]
-        mask = features.get("attention_mask")
         if mask is None:
             return states.mean(1)
         weights = mask.unsqueeze(-1).to(states.dtype)
         return (states * weights).sum(1) / weights.sum(1)
 
-    def forward(self, features: dict[str, Tensor]) -> Tensor:
-        out: Tensor = self.projection(self.pooled(features))
+    def pooled(self, features: dict[str, Tensor], every_layer: bool = False) -> Tensor:
+        """Features of k items (see ``Catalog.batch``) -> pooled backbone states [k, H], or of every layer [k, layers + 1, H].
+
+        The first of the layers is the embeddings. ``every_layer`` also lets adapters act that read the tokens of all layers.
+        """
+        mask = features.get("attention_mask")
+        if not every_layer:
+            return self._pool(self.backbone(**features).last_hidden_state, mask)
+        out = self.backbone(**features, output_hidden_states=True)
+        last = self.states(Trace(out.hidden_states, out.last_hidden_state, mask, False))
+        return torch.stack([self._pool(state, mask) for state in (*out.hidden_states[:-1], last)], 1)
+
+    def head(self, pooled: Tensor) -> Tensor:
+        """Pooled states, [k, H] or [k, layers + 1, H] -> item vectors [k, d]."""
+        out: Tensor = self.activation(self.projection(self.readout(pooled, pooled.dim() == 3)))
         return out
+
+    def forward(self, features: dict[str, Tensor], every_layer: bool = False) -> Tensor:
+        return self.head(self.pooled(features, every_layer))
 
 
 class IdEncoder(nn.Module):
@@ -61,7 +79,7 @@ class IdEncoder(nn.Module):
         self.embedding = nn.Embedding(n_items + 1, dim)
         nn.init.normal_(self.embedding.weight, std=1.0)
 
-    def forward(self, features: dict[str, Tensor]) -> Tensor:
+    def forward(self, features: dict[str, Tensor], every_layer: bool = False) -> Tensor:
         out: Tensor = self.embedding(features["ids"])
         return out
 
@@ -72,7 +90,7 @@ def _backbone_class(config: PretrainedConfig) -> Any:
 
 def _no_pooler(config: PretrainedConfig) -> dict[str, bool]:
     """The pooler is never used; families without one do not know the argument."""
-    return {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "vit", "vit_mae") else {}
+    return {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "vit", "vit_mae", "beit") else {}
 
 
 def load_backbone(name: str, layers: int | None = None) -> nn.Module:

@@ -10,6 +10,7 @@ Both objectives train the same network. SASRec predicts the next item at every p
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from transrec_core.adapters.anatomy import Site, layer_sites
+from transrec_core.adapters.anatomy import Site, encoder_sites
 from transrec_core.adapters.base import StrictModel
 from transrec_core.adapters.mixin import AdapterMixin
 from transrec_core.data.batching import Batch
@@ -41,6 +42,8 @@ class ModelSpec(StrictModel):
         dim: size d of item and user vectors. blocks, heads, max_len, dropout: of the user encoder.
         pooling: how token or patch states become one vector: their mean, or the first one's state (as in the paper).
         encoder_layers: keep only this many layers of the backbone, from the bottom; None keeps all.
+        item_activation: on the item vector. user_activation: in the user encoder's feed-forward part. norm_eps: of its LayerNorms.
+            (The released code of the paper has "gelu", "relu" and 1e-6.)
     """
 
     objective: Literal["sasrec", "cpc"] = "sasrec"
@@ -51,6 +54,9 @@ class ModelSpec(StrictModel):
     dropout: float = Field(0.1, ge=0, lt=1)
     pooling: Literal["cls", "mean"] = "mean"
     encoder_layers: int | None = Field(None, ge=1)
+    item_activation: Literal["none", "gelu"] = "none"
+    user_activation: Literal["gelu", "relu"] = "gelu"
+    norm_eps: float = Field(1e-5, gt=0)
 
 
 class TransRec(nn.Module, AdapterMixin):
@@ -67,22 +73,30 @@ class TransRec(nn.Module, AdapterMixin):
             raise UserError(f"model.dim={spec.dim} is not a multiple of model.heads={spec.heads}")
         self.spec = spec
         self.item_encoder = item_encoder
-        self.user_encoder = SASRec(spec.dim, spec.blocks, spec.heads, spec.max_len, spec.dropout)
+        self.user_encoder = SASRec(
+            spec.dim, spec.blocks, spec.heads, spec.max_len, spec.dropout, spec.user_activation, spec.norm_eps
+        )
         self._init_adapters()
 
     @classmethod
     def from_backbone(cls, backbone: nn.Module, spec: ModelSpec, seed: int) -> TransRec:
         """A TransRec whose head and user encoder are drawn from ``seed``, around a given backbone."""
         torch.manual_seed(seed)
-        return cls(ItemEncoder(backbone, spec.dim, spec.pooling), spec)
+        return cls(ItemEncoder(backbone, spec.dim, spec.pooling, spec.item_activation), spec)
 
     def sites(self) -> list[Site]:
         found = []
         if isinstance(self.item_encoder, ItemEncoder):
-            family = str(self.item_encoder.backbone.config.model_type)  # type: ignore[union-attr]
-            found += layer_sites(self.item_encoder.backbone, family, "item_encoder.backbone", "item")
-            found.append(Site("item_encoder.projection", self.item_encoder.projection, "head", "item", -1))
-        return found + layer_sites(self.user_encoder, "sasrec", "user_encoder", "user")
+            config: Any = self.item_encoder.backbone.config
+            found += encoder_sites(self.item_encoder.backbone, config.model_type, "item_encoder.backbone", "item", config.hidden_size)
+        found += encoder_sites(self.user_encoder, "sasrec", "user_encoder", "user", self.spec.dim)
+        for encoder in ("item", "user"):
+            first = next((site for site in found if site.encoder == encoder), None)
+            for role, name in (("states", "states"), ("readout", "readout"), ("head", "projection")):
+                path = f"{encoder}_encoder.{name}"
+                if first is not None and not (encoder == "user" and role == "head"):
+                    found.append(Site(path, self.get_submodule(path), role, encoder, first.width, first.n_layers))
+        return found
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """What trains, by role: "encoder" (backbone or ID table), "head", "user", "adapter"."""
@@ -103,25 +117,24 @@ class TransRec(nn.Module, AdapterMixin):
         """Whether the pooled states of the backbone can't change in training, so that they can be computed once."""
         if not isinstance(self.item_encoder, ItemEncoder):
             return False
-        acted = any(
-            key.startswith("item_encoder/backbone/")
-            for name in self.active_adapters
-            for key in self.adapters[name].keys()  # type: ignore[operator,union-attr]  # noqa: SIM118
-        )
+        acted = self.acts_on("item_encoder.backbone", "item_encoder.states")
         return not acted and not any(p.requires_grad for p in self.item_encoder.backbone.parameters())
 
+    def reads_every_layer(self, encoder: str) -> bool:
+        """Whether an active adapter reads all layers of ``encoder`` ("item" or "user")."""
+        return self.acts_on(f"{encoder}_encoder.states", f"{encoder}_encoder.readout")
+
     def encode_items(self, features: dict[str, Tensor]) -> Tensor:
-        """Content of k items -> item vectors [k, d]. ``{"pooled": [k, H]}`` skips the backbone."""
+        """Content of k items -> item vectors [k, d]. ``{"pooled": ...}``, as :meth:`pooled_catalogue` gives it, skips the backbone."""
         if "pooled" in features:
             assert isinstance(self.item_encoder, ItemEncoder)
-            out: Tensor = self.item_encoder.projection(features["pooled"])
-            return out
-        vectors: Tensor = self.item_encoder(features)
+            return self.item_encoder.head(features["pooled"])
+        vectors: Tensor = self.item_encoder(features, self.reads_every_layer("item"))
         return vectors
 
     def encode_users(self, items: Tensor) -> Tensor:
         """Item vectors in time order, right-padded [B, L, d] -> user vectors at each position [B, L, d]."""
-        out: Tensor = self.user_encoder(items)
+        out: Tensor = self.user_encoder(items, self.reads_every_layer("user"))
         return out
 
     def forward(self, features: dict[str, Tensor], batch: Batch) -> Tensor:
@@ -154,9 +167,12 @@ class TransRec(nn.Module, AdapterMixin):
 
     @torch.no_grad()
     def pooled_catalogue(self, catalog: Catalog, block: int = 512) -> Tensor:
-        """Pooled backbone states of all items [items + 1, H], row 0 zero: what a fixed backbone needs to compute once."""
+        """Pooled backbone states of all items [items + 1, H], row 0 zero: what a fixed backbone needs to compute once.
+
+        If an active adapter reads all layers: [items + 1, layers + 1, H].
+        """
         assert isinstance(self.item_encoder, ItemEncoder)
-        return self._over_items(catalog, block, self.item_encoder.pooled)
+        return self._over_items(catalog, block, partial(self.item_encoder.pooled, every_layer=self.reads_every_layer("item")))
 
     def _over_items(self, catalog: Catalog, block: int, encode: Any) -> Tensor:
         device = next(self.parameters()).device
@@ -168,7 +184,7 @@ class TransRec(nn.Module, AdapterMixin):
             parts.append(encode({k: v.to(device) for k, v in catalog.batch(items).items()}).float())
         self.train(training)
         found = torch.cat(parts)
-        return torch.cat([found.new_zeros(1, found.shape[1]), found])
+        return torch.cat([torch.zeros_like(found[:1]), found])
 
     def save_pretrained(self, folder: str | Path, provenance: dict[str, Any] | None = None) -> None:
         """Writes the base model: ``model.safetensors``, ``config.json`` and a model card ``README.md``.
@@ -208,7 +224,7 @@ class TransRec(nn.Module, AdapterMixin):
             if config["backbone"]["model_type"] == "id":
                 model = cls(IdEncoder(config["backbone"]["n_items"], spec.dim), spec)
             else:
-                model = cls(ItemEncoder(fresh_backbone(config["backbone"]), spec.dim, spec.pooling), spec)
+                model = cls(ItemEncoder(fresh_backbone(config["backbone"]), spec.dim, spec.pooling, spec.item_activation), spec)
             with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
                 model.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
         except (ValidationError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

@@ -7,9 +7,13 @@ mask is needed: padding comes after everything that is read.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from transrec_core.adapters.base import Trace
 
 
 class CausalAttention(nn.Module):
@@ -23,37 +27,44 @@ class CausalAttention(nn.Module):
         self.value = nn.Linear(dim, dim, bias=False)
         self.output = nn.Linear(dim, dim, bias=False)
 
+    extend_keys: Any = None  # set by an adapter that puts keys and values before the sequence's own (see adapters/hooks.py)
+
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (self.query, self.key, self.value))
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
+        mask = None
+        if self.extend_keys is not None:
+            causal = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
+            k, v, mask = self.extend_keys(None, (k, v, causal))
+        mixed = F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None, dropout_p=dropout)
         out: Tensor = self.output(mixed.transpose(1, 2).flatten(-2))
         return out
 
 
 class FeedForward(nn.Module):
-    """Two linear maps with a GELU between, four times as wide inside. In and out: [B, L, d]."""
+    """Two linear maps with a non-linearity between, four times as wide inside. In and out: [B, L, d]."""
 
-    def __init__(self, dim: int, dropout: float) -> None:
+    def __init__(self, dim: int, dropout: float, activation: str) -> None:
         super().__init__()
         self.input = nn.Linear(dim, 4 * dim)
+        self.activation = nn.GELU() if activation == "gelu" else nn.ReLU()
         self.output = nn.Linear(4 * dim, dim)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.output(self.dropout(F.gelu(self.input(x))))
+        out: Tensor = self.output(self.dropout(self.activation(self.input(x))))
         return out
 
 
 class Block(nn.Module):
     """Attention and feed-forward, each with dropout, residual sum and LayerNorm."""
 
-    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+    def __init__(self, dim: int, heads: int, dropout: float, activation: str, norm_eps: float) -> None:
         super().__init__()
         self.attention = CausalAttention(dim, heads, dropout)
-        self.attention_norm = nn.LayerNorm(dim)
-        self.ffn = FeedForward(dim, dropout)
-        self.ffn_norm = nn.LayerNorm(dim)
+        self.attention_norm = nn.LayerNorm(dim, eps=norm_eps)
+        self.ffn = FeedForward(dim, dropout, activation)
+        self.ffn_norm = nn.LayerNorm(dim, eps=norm_eps)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,29 +73,64 @@ class Block(nn.Module):
         return out
 
 
+class LastStates(nn.Module):
+    """The end of an encoder: what passed through it -> its last states. Adapters that read all layers act here."""
+
+    def forward(self, trace: Trace) -> Tensor:
+        return trace.last
+
+
+class Readout(nn.Module):
+    """Pooled states of several layers [..., layers, H], or of the last one only [..., H] -> the last one's.
+
+    ``many`` tells them apart. Adapters that read pooled states act here.
+    """
+
+    def forward(self, pooled: Tensor, many: bool) -> Tensor:
+        return pooled[..., -1, :] if many else pooled
+
+
 class SASRec(nn.Module):
     """Item vectors in time order [B, L, d] -> user vectors [B, L, d]; the one at t summarises items 0..t.
 
     Args:
         dim: d. blocks: number of transformer blocks. heads: attention heads. max_len: longest sequence.
-        dropout: dropout of embeddings, attention and sublayers.
+        dropout: dropout of embeddings, attention and sublayers. activation: "gelu" or "relu", of the feed-forward part.
+        norm_eps: of the LayerNorms.
     """
 
-    def __init__(self, dim: int = 64, blocks: int = 2, heads: int = 2, max_len: int = 20, dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        dim: int = 64,
+        blocks: int = 2,
+        heads: int = 2,
+        max_len: int = 20,
+        dropout: float = 0.1,
+        activation: str = "gelu",
+        norm_eps: float = 1e-5,
+    ) -> None:
         super().__init__()
         self.positions = nn.Embedding(max_len, dim)
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, eps=norm_eps)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(dim, heads, dropout) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(dim, heads, dropout, activation, norm_eps) for _ in range(blocks))
+        self.states, self.readout = LastStates(), Readout()
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02 if isinstance(module, nn.Embedding) else dim**-0.5)
                 if isinstance(module, nn.Linear) and module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def forward(self, items: Tensor) -> Tensor:
+    def forward(self, items: Tensor, every_layer: bool = False) -> Tensor:
+        """``every_layer``: let adapters at the end of the encoder act, which read all layers."""
         positions = self.positions(torch.arange(items.shape[1], device=items.device))
         x = self.dropout(self.norm(items + positions))
+        passed = [x]
         for block in self.blocks:
             x = block(x)
-        return x
+            passed.append(x)
+        if not every_layer:
+            return x
+        x = self.states(Trace(tuple(passed), x, None, True))
+        out: Tensor = self.readout(torch.stack([*passed[:-1], x], -2), True)
+        return out
