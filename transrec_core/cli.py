@@ -118,12 +118,13 @@ def compare(
 def tune_command(
     profile: Annotated[str, typer.Option(help="Profile whose cells are tuned.")] = "laptop",
     store: StoreOption = Path("runs/tuning"),
+    again: Annotated[bool, typer.Option("--again", help="Tune everything again, not only what has no step size yet.")] = False,
 ) -> None:
     """Choose each method's step size on the tuning seed and the validation users, and write profiles/step_sizes.yaml."""
     from transrec_core.grids import load_profile, tune
     from transrec_core.store import Store
 
-    typer.echo(yaml.safe_dump(tune(load_profile(profile), Store(store)), sort_keys=False))
+    typer.echo(yaml.safe_dump(tune(load_profile(profile), Store(store), again=again), sort_keys=False))
 
 
 def main() -> None:

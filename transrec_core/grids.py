@@ -24,15 +24,19 @@ PROFILES = Path(__file__).parent / "profiles"
 STEP_SIZES = PROFILES / "step_sizes.yaml"
 TUNING_SEED = 0
 
+_MATRICES = (5e-3, 1e-2, 2e-2, 4e-2)  # adapters made of matrices, and the head
+_VECTORS = (1e-2, 2e-2, 4e-2, 8e-2)  # adapters made of vectors
+
 #: Equal length for every method (see book/protocol.md). One number a run: the peak learning rate of all that trains.
 GRID: dict[str, tuple[float, ...]] = {
     "full": (1e-3, 2e-3, 4e-3, 8e-3),
     "scratch": (1e-3, 2e-3, 4e-3, 8e-3),
     "item_id": (1e-3, 4e-3, 1.6e-2, 6.4e-2),
-    "head": (5e-3, 1e-2, 2e-2, 4e-2),
-    "houlsby": (5e-3, 1e-2, 2e-2, 4e-2),
-    "pfeiffer": (5e-3, 1e-2, 2e-2, 4e-2),
-    "lora": (5e-3, 1e-2, 2e-2, 4e-2),
+    **dict.fromkeys(("head", "houlsby", "pfeiffer", "parallel", "compacter", "lora", "dora", "side"), _MATRICES),
+    "rslora": (2.5e-3, 5e-3, 1e-2, 2e-2),  # its update is sqrt(rank) times LoRA's
+    "k_adapter": (2.5e-3, 5e-3, 1e-2, 2e-2),  # it is made of transformer layers
+    **dict.fromkeys(("ia3", "bitfit", "layernorm"), _VECTORS),
+    **dict.fromkeys(("prompt", "prefix"), (1e-2, 3e-2, 1e-1, 3e-1)),
 }
 
 
@@ -56,19 +60,36 @@ class Cell(StrictModel):
         return f"{what}, {self.objective.upper() if self.objective == 'cpc' else 'SASRec'} objective"
 
 
-class Profile(StrictModel):
-    """How big the live study is.
-
-    Attributes:
-        seeds: of the adaptation. controls: methods that every cell gets besides its own (one run each if nothing in them is random).
-        base: fields of :class:`RunSpec` that all runs share. overrides: fields by modality, laid over the base. cells: the comparisons.
-    """
+class Question(StrictModel):
+    """What a research question compares, and with which seeds of the adaptation."""
 
     seeds: tuple[int, ...]
+    cells: tuple[Cell, ...]
+
+
+class Profile(StrictModel):
+    """How big a study is.
+
+    Attributes:
+        controls: methods that every cell gets besides its own (one run each if nothing in them is random).
+        base: fields of :class:`RunSpec` that all runs share. overrides: fields by modality, laid over the base. questions: by name ("rq1").
+    """
+
     controls: tuple[str, ...]
     base: dict[str, Any]
     overrides: dict[str, dict[str, Any]] = {}
-    cells: tuple[Cell, ...]
+    questions: dict[str, Question]
+
+    def question(self, name: str, shift: int = 0) -> Question:
+        """A question, its seeds shifted.
+
+        Raises:
+            UserError: if the profile does not ask it.
+        """
+        if name not in self.questions:
+            raise UserError(f"this profile has no question '{name}' (it has: {', '.join(self.questions)})")
+        question = self.questions[name]
+        return question.model_copy(update={"seeds": tuple(seed + shift for seed in question.seeds)})
 
 
 def load_profile(name: str) -> Profile:
@@ -112,12 +133,12 @@ def run_spec(profile: Profile, cell: Cell, method: str, seed: int, lr: float | N
     return validated(fields, f"profile, cell {cell.name}, method {method}")
 
 
-def cell_specs(profile: Profile, cell: Cell) -> list[RunSpec]:
+def cell_specs(profile: Profile, cell: Cell, seeds: tuple[int, ...]) -> list[RunSpec]:
     """All runs of a cell: methods by seeds, and the controls (item-ID SASRec by seeds, the others once)."""
-    specs = [run_spec(profile, cell, method, seed) for method in cell.methods for seed in profile.seeds]
+    specs = [run_spec(profile, cell, method, seed) for method in cell.methods for seed in seeds]
     for control in profile.controls:
-        seeds = profile.seeds if control in GRID else profile.seeds[:1]
-        specs += [run_spec(profile, cell, control, seed) for seed in seeds]
+        chosen = seeds if control in GRID else seeds[:1]
+        specs += [run_spec(profile, cell, control, seed) for seed in chosen]
     return specs
 
 
@@ -138,21 +159,25 @@ def tuned(cell: Cell, method: str) -> float:
         raise UserError(f"{method} has no step size for {cell.name}; `transrec tune` chooses one") from None
 
 
-def tune(profile: Profile, store: Store, workers: int | None = None) -> dict[str, Any]:
+def tune(profile: Profile, store: Store, workers: int | None = None, again: bool = False) -> dict[str, Any]:
     """Runs the grid of every method in every cell with the tuning seed and writes the choices (highest validation NDCG@10).
+
+    Args:
+        again: also tune what the table has already; otherwise only what is missing, such as a new method.
 
     Returns:
         {cell: {method: {"chosen": step size, "valid NDCG@10": {step size: figure}, "best step": {step size: step}}}}
     """
-    plan = [
-        (cell, method, lr, run_spec(profile, cell, method, TUNING_SEED, lr))
-        for cell in profile.cells
-        for method in (*cell.methods, *(c for c in profile.controls if c in GRID))
-        if method in GRID
-        for lr in GRID[method]
-    ]
+    table = {} if again else step_sizes()
+    pairs = {
+        (cell.name, method): cell
+        for question in profile.questions.values()
+        for cell in question.cells
+        for method in (*cell.methods, *profile.controls)
+        if method in GRID and method not in table.get(cell.name, {})
+    }
+    plan = [(cell, method, lr, run_spec(profile, cell, method, TUNING_SEED, lr)) for (_, method), cell in pairs.items() for lr in GRID[method]]
     records = run_many([spec for *_, spec in plan], store, workers=workers)
-    table: dict[str, Any] = {}
     for (cell, method, lr, _), record in zip(plan, records, strict=True):
         entry = table.setdefault(cell.name, {}).setdefault(method, {"chosen": None, "valid NDCG@10": {}, "best step": {}})
         entry["valid NDCG@10"][lr] = round(record.facts["valid"]["NDCG@10"], 4)
