@@ -1,8 +1,8 @@
 """A decoupled side network: it reads the frozen backbone's layers, and nothing of it runs through the backbone.
 
 A narrow ladder climbs beside the backbone: at each layer it mixes what it has with a narrowed copy of the backbone's *pooled* state there,
-through a gate, and at the top adds a widened correction to the pooled output. Gradients stop at the backbone, and as its states do
-not depend on the adapter, they can be computed once for each item and kept: a training step then costs no backbone at all.
+through a gate, and at the top adds a widened correction to the pooled output. As nothing trained stands before the backbone's states, no
+gradient runs through the backbone, and its states can be computed once for each item and kept: a training step then costs no backbone at all.
 
     s_l  =  f(g_l s_{l-1} + (1 - g_l) (W_l h_l + b_l)),      g_l = sigmoid(gamma_l)         h_l: pooled state after layer l, s_0 = 0
     y   <-  y + W_up s_L + b_up                                                             W_up, b_up start at zero
@@ -10,8 +10,8 @@ not depend on the adapter, they can be computed once for each item and kept: a t
 The ladder and its gates are from Sung et al. 2022 (LST, https://arxiv.org/abs/2206.06522, section 3.2); reading pooled states, so that they fit a cache,
 from Fu et al. 2024 (IISAN, https://arxiv.org/abs/2404.02059, section 3). Parameters for L layers read: L (d m + m + 1) + m d + d.
 
-In the user encoder "pooled" is the state at each position, so causality holds; the backbone path below keeps its gradient there, because
-item vectors are trained through it.
+In the user encoder "pooled" is the state at each position, so causality holds. Its input, the item vectors, is trained (by the head, if by
+nothing else), so there gradients do run through the frozen blocks.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Side(Adapter):
         return cls(site.width, config.size(site.encoder), sorted(config.chosen_layers(site.n_layers)), config)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        states, gates = self.dropout(x.detach()), torch.sigmoid(self.gates)
+        states, gates = self.dropout(x), torch.sigmoid(self.gates)
         side = torch.zeros((), device=y.device, dtype=y.dtype)
         for index, layer in enumerate(self.layers):
             side = self.activation(gates[index] * side + (1 - gates[index]) * self.down[index](states[..., layer + 1, :]))
