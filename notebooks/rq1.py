@@ -46,9 +46,8 @@ style()
 
 # %% tags=["remove-stderr"]
 study = load_profile(profile)
-seeds = tuple(s + seed for s in study.seeds)
-study = study.model_copy(update={"seeds": seeds})
-plan = {cell: cell_specs(study, cell) for cell in study.cells}
+question = study.question("rq1", shift=seed)
+plan = {cell: cell_specs(study, cell, question.seeds) for cell in question.cells}
 specs = [spec for cell in plan for spec in plan[cell]]
 records = run_many(specs, Store(Path(data)))
 
@@ -61,7 +60,7 @@ summaries = {
 # %% tags=["remove-input"]
 first = records[0].facts
 glue("n-runs", len(by_id), display=False)
-glue("n-seeds", len(study.seeds), display=False)
+glue("n-seeds", len(question.seeds), display=False)
 glue("n-cases", f"{max(r.facts['cases'] for r in records):,}", display=False)
 glue("n-steps", max(r.facts.get("steps", 0) for r in records), display=False)
 glue("margin", f"{100 * RELATIVE_MARGIN:.0f} %", display=False)
@@ -81,7 +80,7 @@ glue("profile", profile, display=False)
 # %% tags=["remove-input"]
 for cell, frame in summaries.items():
     display(Markdown(f"### {cell.title[0].upper() + cell.title[1:]}"))
-    show_table(report.table(frame), f"{cell.title}; {len(study.seeds)} seeds for each trained method, one training process on one core")
+    show_table(report.table(frame), f"{cell.title}; {len(question.seeds)} seeds for each trained method, one training process on one core")
 
 # %% [markdown]
 # ## What adaptation costs
@@ -107,7 +106,7 @@ display(Markdown("\n".join(report.sentences(summaries))))
 # better than it looks here.
 
 # %% tags=["remove-input", "hide-output"]
-show_table(report.step_size_table(study.cells), "Step sizes tried and chosen, by `transrec tune`, recorded")
+show_table(report.step_size_table(question.cells), "Step sizes tried and chosen, by `transrec tune`, recorded")
 
 # %% [markdown]
 # ## How to read this
@@ -163,7 +162,7 @@ show_table(report.step_size_table(study.cells), "Step sizes tried and chosen, by
 # from transrec_core.specs import RunSpec
 # from transrec_core.study import run
 #
-# spec = run_spec(study, study.cells[0], "pfeiffer", seed=1, lr=0.01)
+# spec = run_spec(study, question.cells[0], "pfeiffer", seed=1, lr=0.01)
 # fields = merged(spec.model_dump(mode="json"), {"adapter": {"encoders": "item"}})
 # run(RunSpec.model_validate(fields), Store("runs")).metrics
 # ```

@@ -127,8 +127,9 @@ def picture(data: Annotated[Path, typer.Option(help="Folder of live records.")] 
 
     style()
     profile, store = load_profile("laptop"), Store(ROOT / data)
-    cells = [c for c in profile.cells if c.name in ("text-informative-sasrec", "image-sasrec")]
-    summaries = {cell: summary([store.read(spec.id()) for spec in cell_specs(profile, cell)]) for cell in cells}
+    question = profile.question("rq1")
+    cells = [c for c in question.cells if c.name in ("text-informative-sasrec", "image-sasrec")]
+    summaries = {cell: summary([store.read(spec.id()) for spec in cell_specs(profile, cell, question.seeds)]) for cell in cells}
     plot_costs(summaries).savefig(ROOT / "book" / "_static" / "rq1.png", dpi=100)
 
 

@@ -127,6 +127,70 @@ def tune_command(
     typer.echo(yaml.safe_dump(tune(load_profile(profile), Store(store), again=again), sort_keys=False))
 
 
+@app.command("study")
+def study_command(
+    question: Annotated[str, typer.Argument(help="A question of the profile, e.g. rq2.")],
+    profile: Annotated[str, typer.Option(help="How big: smoke, laptop or study.")] = "laptop",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and which are recorded, run nothing.")] = False,
+    store: StoreOption = Path("runs"),
+) -> None:
+    """Run a research question of the embedded world and record it; what is recorded already is not run again."""
+    from transrec_core.grids import cell_specs, load_profile
+    from transrec_core.store import Store
+    from transrec_core.study import run_many
+
+    chosen = load_profile(profile)
+    asked = chosen.question(question)
+    plan = {spec.id(): (cell, spec) for cell in asked.cells for spec in cell_specs(chosen, cell, asked.seeds)}
+    records = Store(store)
+    if dry_run:
+        for run_id, (cell, spec) in plan.items():
+            typer.echo(f"{run_id}  {'recorded' if records.has(run_id) else 'to run  '}  {cell.name:<26} {spec.method:<11} seed {spec.seed}")
+    else:
+        run_many([spec for _, spec in plan.values()], records)
+    typer.echo(f"{len(plan)} runs, {sum(records.has(run_id) for run_id in plan)} recorded in {store}")
+
+
+@app.command("params")
+def params(
+    encoder: Annotated[str, typer.Option(help="A usual backbone's name (no download), or a folder with a config.json.")] = "bert-base-uncased",
+    method: Annotated[str, typer.Option(help="Adapter method.")] = "houlsby",
+    item_size: Annotated[int | None, typer.Option(help="Bottleneck, rank or prompt length in the item encoder.")] = None,
+    user_size: Annotated[int | None, typer.Option(help="The same in the user encoder.")] = None,
+    position: Annotated[str | None, typer.Option(help="attention, ffn or both.")] = None,
+    encoders: Annotated[str | None, typer.Option(help="item, user or both.")] = None,
+    dim: Annotated[int, typer.Option(help="Size d of item and user vectors.")] = 64,
+    every: Annotated[bool, typer.Option("--all", help="A table of all methods.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Parameters that a method adds to a model, counted without weights."""
+    from pydantic import ValidationError
+
+    from transrec_core.adapters import AdapterConfig
+    from transrec_core.models import ModelSpec
+    from transrec_core.params import count, table
+
+    given = {"item_size": item_size, "user_size": user_size, "position": position, "encoders": encoders}
+    fields = {key: value for key, value in given.items() if value is not None}
+    try:
+        spec = ModelSpec(dim=dim)
+        rows = table(encoder, spec, **fields) if every else [count(encoder, AdapterConfig.model_validate({"method": method, **fields}), spec)]
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ").replace("Value error, ", "")) from None
+    if as_json:
+        typer.echo(json.dumps(rows if every else rows[0], indent=2))
+        return
+    base = rows[0]["base"]
+    typer.echo(f"{encoder}, d = {dim}: {base:,} parameters without adapters")
+    typer.echo(f"{'method':<12} {'added':>12} {'with head':>12} {'of all':>8} {'on disk':>10}")
+    for row in rows:
+        typer.echo(f"{row['method']:<12} {row['added']:>12,} {row['trained']:>12,} {100 * row['share']:>6.2f} % {row['bytes'] / 2**20:>6.2f} MiB")
+    typer.echo("added: parameters of the adapter; with head: its copy of the head as well, which is all that trains")
+    if encoder == "bert-base-uncased" and dim == 64:
+        typer.echo("the released Adapter4Rec code counts BERT's unused pooler too: 109,632,320 without adapters")
+
+
 def main() -> None:
     """Entry point: one-line errors, exit status 2 for a user's mistake."""
     run_app(app)

@@ -26,11 +26,12 @@ FOLDER = ASSETS / "source"
 def wanted() -> dict[str, RunSpec]:
     """The source models that the shipped profiles start from, by their content hash."""
     found = {}
-    for name in ("laptop", "smoke"):
+    for name in ("laptop", "smoke", "study"):
         profile = load_profile(name)
-        for cell in profile.cells:
-            spec = run_spec(profile, cell, "frozen", seed=0)
-            found[spec.source_id()] = spec
+        for question in profile.questions.values():
+            for cell in question.cells:
+                spec = run_spec(profile, cell, "frozen", seed=0)
+                found[spec.source_id()] = spec
     return found
 
 

@@ -58,13 +58,14 @@ class Store:
         folder = self.folder(spec.id())
         folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
-        np.save(buffer, ranks.astype(np.int32), allow_pickle=False)
+        ranks = ranks.astype(np.uint16 if ranks.max(initial=0) < 2**16 else np.int32)
+        np.save(buffer, ranks, allow_pickle=False)
         facts = {**facts, "ranks_sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
         atomic_write(folder / "spec.yaml", yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False))
         atomic_write(folder / "ranks.npy", buffer.getvalue())
         atomic_write(folder / "record.json", json.dumps(facts, indent=2) + "\n")
         (folder / "checkpoint.safetensors").unlink(missing_ok=True)
-        return Record(spec, facts, ranks.astype(np.int32))
+        return Record(spec, facts, ranks)
 
     def read(self, run_id: str) -> Record:
         """Reads a record by its id or an unambiguous beginning of it.
