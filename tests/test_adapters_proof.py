@@ -212,4 +212,3 @@ def test_prefix_works_beside_relative_positions_and_prompts_say_why_not():
             assert not torch.allclose(model.encode_items(features), prefixed)
     with pytest.raises(UserError, match="use method 'prefix'"):
         model.add_adapter("b", AdapterConfig(method="prompt", **SMALL))
-

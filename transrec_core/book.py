@@ -1,8 +1,8 @@
 """Making the book: pairs in step, notebooks executed, tables and figures that read well in light, dark and on a phone.
 
-    python -m transrec_core.book sync                      .py (the source) -> .ipynb without outputs
-    python -m transrec_core.book execute --profile smoke   .py -> book/executed/NAME.ipynb, with papermill
-    python -m transrec_core.book report                    where the book is and how long each notebook took
+python -m transrec_core.book sync                      .py (the source) -> .ipynb without outputs
+python -m transrec_core.book execute --profile smoke   .py -> book/executed/NAME.ipynb, with papermill
+python -m transrec_core.book report                    where the book is and how long each notebook took
 """
 
 from __future__ import annotations

@@ -191,6 +191,34 @@ def params(
         typer.echo("the released Adapter4Rec code counts BERT's unused pooler too: 109,632,320 without adapters")
 
 
+@app.command("import-adapter4rec")
+def import_adapter4rec(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="epoch-N.pt of the released code.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
+    objective: Annotated[str, typer.Option(help="sasrec or cpc.")] = "sasrec",
+    item_heads: Annotated[int | None, typer.Option(help="Attention heads of the backbone; by default one for each 64 of its width.")] = None,
+    user_heads: Annotated[int, typer.Option(help="Attention heads of the user encoder.")] = 2,
+    activation: Annotated[str, typer.Option(help="Of the bottlenecks: relu or gelu.")] = "relu",
+) -> None:
+    """Convert a checkpoint of the released Adapter4Rec code (text or image; full, Houlsby, Pfeiffer, LoRA)."""
+    from transrec_core.adapter4rec import convert
+
+    for name, value, known in (("objective", objective, ("sasrec", "cpc")), ("activation", activation, ("relu", "gelu"))):
+        if value not in known:
+            raise UserError(f"--{name} {value}: choose {' or '.join(known)}")
+    if out.exists():
+        raise UserError(f"{out}: exists already; name a new folder")
+    model = convert(checkpoint, objective, item_heads, user_heads, activation)  # type: ignore[arg-type]
+    model.save_pretrained(out, {"converted from": checkpoint.name, "format": "Adapter4Rec"})
+    typer.echo(f"{out}: base model; TransRec.from_pretrained reads it")
+    for name in model.adapters:
+        model.save_adapter(out / "adapter", name)
+        config = model.adapter_configs[name]
+        typer.echo(f"{out / 'adapter'}: {config.method}, sizes {config.item_size} / {config.user_size}; load_adapter reads it")
+        if config.method == "lora":
+            typer.echo("note: the released code trains LoRA on fresh query and value layers; these, not the pretrained ones, are in the base model")
+
+
 def main() -> None:
     """Entry point: one-line errors, exit status 2 for a user's mistake."""
     run_app(app)

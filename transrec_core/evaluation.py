@@ -127,5 +127,3 @@ def metrics(ranks: np.ndarray) -> dict[str, float]:
         found[f"NDCG@{k}"] = float(np.where(hit, 1 / np.log2(ranks + 1.0), 0.0).mean())
     found["MRR"] = float((1.0 / ranks).mean())
     return found
-
-

@@ -162,6 +162,5 @@ def main() -> int:
     return compare(rebuilt, ASSETS, "general stage")
 
 
-
 if __name__ == "__main__":
     sys.exit(main())

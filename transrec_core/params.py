@@ -1,8 +1,9 @@
 """How many parameters a method adds, without weights: everything is built on PyTorch's meta device.
 
-Counts are those of the modules that attaching would really add. They equal what building the modules of the released Adapter4Rec code gives (bert-base,
-d = 64: Houlsby 2,387,776; Pfeiffer at the attention 1,193,888; K-Adapter 3,573,920; LoRA at r = 64/16 2,367,488; Compacter 60,928; prompt of 30 tokens
-23,040). One count differs: the released base model, 109,632,320, has BERT's pooler in it, which no score ever uses and which is not built here.
+Counts are those of the modules that attaching would really add. They equal what building the modules of the released Adapter4Rec code
+gives (bert-base, d = 64: Houlsby 2,387,776; Pfeiffer at the attention 1,193,888; K-Adapter 3,573,920; LoRA at r = 64/16 2,367,488;
+Compacter 60,928; prompt of 30 tokens 23,040). One count differs: the released base model, 109,632,320, has BERT's pooler in it, which no
+score ever uses and which is not built here.
 """
 
 from __future__ import annotations

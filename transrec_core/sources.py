@@ -62,6 +62,5 @@ def main() -> int:
     return compare(rebuilt, FOLDER, "source model")
 
 
-
 if __name__ == "__main__":
     sys.exit(main())

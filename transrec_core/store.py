@@ -1,10 +1,10 @@
 """Records on disk: one folder a run, named by its specification's content hash, written whole or not at all.
 
-    STORE/<id>/spec.yaml      the specification, ready for `transrec run`
-    STORE/<id>/ranks.npy      rank of each test case's target, int32
-    STORE/<id>/record.json    metrics, costs, versions; written last: a run is recorded if and only if this is there
-    STORE/<id>/checkpoint.safetensors   while a run is under way
-    STORE/sources/<id>/       source models
+STORE/<id>/spec.yaml      the specification, ready for `transrec run`
+STORE/<id>/ranks.npy      rank of each test case's target, int32
+STORE/<id>/record.json    metrics, costs, versions; written last: a run is recorded if and only if this is there
+STORE/<id>/checkpoint.safetensors   while a run is under way
+STORE/sources/<id>/       source models
 """
 
 from __future__ import annotations

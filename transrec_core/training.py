@@ -243,5 +243,3 @@ def _load(path: Path, trained: dict[str, Any], best: dict[str, Tensor], optimize
     if torch.cuda.is_available() and "cuda_rng" in tensors:
         torch.cuda.set_rng_state(tensors["cuda_rng"])
     return progress
-
-

@@ -47,7 +47,7 @@ def peft_configs(family: str) -> dict[str, peft.PeftConfig]:
         "lora": peft.LoraConfig(r=4, lora_alpha=8, target_modules=targets, **KINDS),
         "rslora": peft.LoraConfig(r=4, lora_alpha=8, target_modules=targets, use_rslora=True, **KINDS),
         "dora": peft.LoraConfig(r=4, lora_alpha=8, target_modules=targets, use_dora=True, **KINDS),
-        "ia3": peft.IA3Config(target_modules=rf".*(key|value|layer\.\d+\.output\.dense)", feedforward_modules=ffn, **KINDS),
+        "ia3": peft.IA3Config(target_modules=r".*(key|value|layer\.\d+\.output\.dense)", feedforward_modules=ffn, **KINDS),
     }
     if family == "bert":
         found["prompt"] = peft.PromptTuningConfig(num_virtual_tokens=4, **KINDS)
@@ -89,7 +89,7 @@ def inputs(family: str) -> dict[str, torch.Tensor]:
 def write(name: str, model: torch.nn.Module, added: dict[str, torch.Tensor], features: dict[str, torch.Tensor], library: str, strip: int = 0) -> None:
     with torch.no_grad():
         output = model.eval()(**features).last_hidden_state[:, strip:]
-    versions = {"torch": torch.__version__, "transformers": transformers.__version__, library: {"adapters": adapters, "peft": peft}[library].__version__}
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__, "adapters": adapters.__version__, "peft": peft.__version__}
     tensors = {key: value.detach().clone().contiguous() for key, value in added.items()}
     save_file({**tensors, "output": output.contiguous()}, HERE / f"{name}-{library}.safetensors", versions)
 

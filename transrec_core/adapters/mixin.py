@@ -84,7 +84,7 @@ class AdapterMixin:
         return y
 
     def _prompt_tokens(self, path: str) -> int:
-        return sum(int(adapter.n_tokens) for adapter in self._at(path) if adapter is not None)  # type: ignore[arg-type]
+        return sum(cast(int, adapter.n_tokens) for adapter in self._at(path) if adapter is not None)
 
     def acts_on(self, *prefixes: str) -> bool:
         """Whether an active adapter acts on a module whose path starts with one of ``prefixes``."""

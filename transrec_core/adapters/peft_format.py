@@ -17,7 +17,6 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -83,7 +82,7 @@ def export_peft(model: AdapterMixin, name: str, folder: str | Path, base_model: 
     if not tensors:
         raise UserError(f"adapter '{name}' has nothing in the item encoder (encoders={config.encoders}), so there is nothing to export")
     common = {"base_model_name_or_path": base_model, "task_type": "FEATURE_EXTRACTION", "inference_mode": True}
-    targets = sorted({key.removeprefix(PREFIX).rsplit(f".{theirs}", 1)[0] for key in tensors for theirs in KEYS[config.method].values() if key.endswith(theirs)})
+    targets = sorted({_split(key, config.method)[0] for key in tensors})
     if config.method == "ia3":
         fields: dict[str, Any] = {"peft_type": "IA3", "target_modules": targets, "feedforward_modules": inner}
     else:
@@ -121,7 +120,7 @@ def import_peft(model: AdapterMixin, folder: str | Path, name: str) -> AdapterCo
     for key, value in tensors.items():
         path, own = _split(key, method)
         if path not in sites:
-            raise UserError(f"{folder}: '{key}' is no projection of this item encoder that {method} can act on; it is for another model or other targets")
+            raise UserError(f"{folder}: {method} can't act on '{key}' of this item encoder; it was made for another model or other targets")
         found.setdefault(path, {})[own] = value.flatten() if method == "ia3" else value
     config = _config(fields, method, [sites[path] for path in found])
     before, combine = model.active_adapters, model.combine

@@ -50,12 +50,12 @@ class IA3(Adapter):
         with torch.no_grad():
             if site.role == "hidden":
                 assert isinstance(site.feeds, nn.Linear)
-                site.feeds.weight *= self.l
+                site.feeds.weight.mul_(self.l)
                 return
             assert isinstance(site.module, nn.Linear)
-            site.module.weight *= self.l[:, None]
+            site.module.weight.mul_(self.l[:, None])
             if site.module.bias is not None:
-                site.module.bias *= self.l
+                site.module.bias.mul_(self.l)
 
 
 @register("bitfit")

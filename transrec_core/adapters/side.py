@@ -7,8 +7,8 @@ gradient runs through the backbone, and its states can be computed once for each
     s_l  =  f(g_l s_{l-1} + (1 - g_l) (W_l h_l + b_l)),      g_l = sigmoid(gamma_l)         h_l: pooled state after layer l, s_0 = 0
     y   <-  y + W_up s_L + b_up                                                             W_up, b_up start at zero
 
-The ladder and its gates are from Sung et al. 2022 (LST, https://arxiv.org/abs/2206.06522, section 3.2); reading pooled states, so that they fit a cache,
-from Fu et al. 2024 (IISAN, https://arxiv.org/abs/2404.02059, section 3). Parameters for L layers read: L (d m + m + 1) + m d + d.
+The ladder and its gates are from Sung et al. 2022 (LST, https://arxiv.org/abs/2206.06522, section 3.2); reading pooled states, so that they fit
+a cache, from Fu et al. 2024 (IISAN, https://arxiv.org/abs/2404.02059, section 3). Parameters for L layers read: L (d m + m + 1) + m d + d.
 
 In the user encoder "pooled" is the state at each position, so causality holds. Its input, the item vectors, is trained (by the head, if by
 nothing else), so there gradients do run through the frozen blocks.

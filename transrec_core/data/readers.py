@@ -1,8 +1,8 @@
 """Dataset folders and public formats -> RawDomain. Every refusal names the file, the line and the way out.
 
-    FOLDER/items.tsv    item id TAB title (the title may be empty, and the column may be missing in all lines)
-    FOLDER/users.tsv    user TAB item ids in time order, separated by spaces
-    FOLDER/images/ID.jpg (or .jpeg, .png, .webp)
+FOLDER/items.tsv    item id TAB title (the title may be empty, and the column may be missing in all lines)
+FOLDER/users.tsv    user TAB item ids in time order, separated by spaces
+FOLDER/images/ID.jpg (or .jpeg, .png, .webp)
 """
 
 from __future__ import annotations

@@ -218,9 +218,7 @@ def vocabulary(config: WorldConfig) -> list[str]:
     return [*SPECIAL, *words, *short]
 
 
-def write_titles(
-    config: WorldConfig, z: np.ndarray, known: np.ndarray, share: np.ndarray, stream: str, words: list[str] | None
-) -> TextCatalog:
+def write_titles(config: WorldConfig, z: np.ndarray, known: np.ndarray, share: np.ndarray, stream: str, words: list[str] | None) -> TextCatalog:
     """Titles of items with latents z [n, K]: each slot holds a function word, a content word close to z, or a nuisance word.
 
     Args:

@@ -73,9 +73,7 @@ class TransRec(nn.Module, AdapterMixin):
             raise UserError(f"model.dim={spec.dim} is not a multiple of model.heads={spec.heads}")
         self.spec = spec
         self.item_encoder = item_encoder
-        self.user_encoder = SASRec(
-            spec.dim, spec.blocks, spec.heads, spec.max_len, spec.dropout, spec.user_activation, spec.norm_eps
-        )
+        self.user_encoder = SASRec(spec.dim, spec.blocks, spec.heads, spec.max_len, spec.dropout, spec.user_activation, spec.norm_eps)
         self._init_adapters()
 
     @classmethod
