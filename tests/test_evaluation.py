@@ -41,7 +41,7 @@ def test_law_9_a_constant_scorer_ranks_last():
     assert (ranks == tiny.ITEMS - histories.lengths).all()
 
 
-def test_law_9_a_target_in_the_history_is_not_masked():
+def test_defect_evaluation_masks_a_target_in_the_history():
     histories = tiny.interactions().drop_last(1)
     targets = np.array([histories.user(u)[0] for u in range(len(histories))])
     perfect = torch.zeros(len(targets), tiny.ITEMS + 1)

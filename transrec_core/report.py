@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
+from scipy.stats import norm
 
 from transrec_core.adapters import METHODS
 from transrec_core.grids import Cell, step_sizes
@@ -18,7 +20,9 @@ from transrec_core.study import ranks_by_seed
 
 #: Names in tables and figures, in the order of tables.
 NAMES = {
-    "oracle": "oracle", "full": "full fine-tuning", "houlsby": "Houlsby", "pfeiffer": "Pfeiffer", "lora": "LoRA", "head": "head only",
+    "oracle": "oracle", "full": "full fine-tuning", "houlsby": "Houlsby", "pfeiffer": "Pfeiffer", "parallel": "parallel", "compacter": "Compacter",
+    "lora": "LoRA", "rslora": "rsLoRA", "dora": "DoRA", "prompt": "prompt", "prefix": "prefix", "k_adapter": "K-Adapter", "ia3": "(IA)³",
+    "bitfit": "BitFit", "layernorm": "LayerNorm", "side": "side network", "head": "head only",
     "frozen": "frozen", "scratch": "no source", "item_id": "item-ID SASRec", "popularity": "popularity",
     "untrained": "untrained network",
 }  # fmt: skip
@@ -137,6 +141,105 @@ def sentences(summaries: Mapping[Cell, pd.DataFrame], reference: str = "full") -
             text += f". Source interactions are worth {gain:+.1f} points [{bounds[0]:+.1f}, {bounds[1]:+.1f}] to full fine-tuning"
         lines.append(f"- *{cell.title[0].upper() + cell.title[1:]}*: {text}.")
     return lines
+
+
+def best_group(records: Sequence[Record], k: int = 10) -> pd.DataFrame:
+    """The adapter with the highest mean HR@k, and for each other adapter whether it can be told from it.
+
+    Intervals are simultaneous (Bonferroni over the other adapters, from the bootstrap's width by the normal quantile).
+
+    Returns:
+        One row an adapter, best first: "method", "difference" to the best in points with "low" and "high", and "in group".
+    """
+    groups = {m: found for m, found in by_method(records).items() if m in METHODS}
+    values = {m: hits(ranks_by_seed(found), k) for m, found in groups.items()}
+    order = sorted(values, key=lambda m: -float(values[m].mean()))
+    z = float(norm.ppf(1 - 0.05 / (2 * max(1, len(order) - 1))))
+    rows = [{"method": order[0], "difference": 0.0, "low": 0.0, "high": 0.0, "in group": True}]
+    for method in order[1:]:
+        d = paired_difference(values[method], values[order[0]])
+        half = z * (d.high - d.low) / (2 * norm.ppf(0.975))
+        rows.append({"method": method, "difference": 100 * d.mean, "low": 100 * (d.mean - half), "high": 100 * (d.mean + half),
+                     "in group": d.mean + half >= 0})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def pareto(frame: pd.DataFrame, cost: str = "trained", quality: str = "quality") -> list[str]:
+    """Methods that train something and have no other with at most their cost and more quality, cheapest first."""
+    rows = frame[frame["trained"] > 0].sort_values([cost, quality], ascending=[True, False])
+    best, found = -np.inf, []
+    for row in rows.itertuples():
+        if getattr(row, quality) > best:
+            best = getattr(row, quality)
+            found.append(str(row.method))
+    return found
+
+
+def plot_pareto(frames: Mapping[str, pd.DataFrame], methods: Sequence[str]) -> Figure:
+    """Quality against trained parameters for each frame (by title), methods named at their points, the Pareto set joined by a line."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(len(frames), 1, figsize=(6.4, 5.2 * len(frames)), squeeze=False, layout="constrained")
+    for (title, frame), axis in zip(frames.items(), axes[:, 0], strict=True):
+        points = frame[frame["method"].isin(methods)].set_index("method")
+        front = pareto(frame[frame["method"].isin(methods)])
+        axis.plot(points.loc[front, "trained"], points.loc[front, "quality"], color="C0", lw=1.2, alpha=0.7, zorder=1, drawstyle="steps-post")
+        for name, point in points.iterrows():
+            color = "C0" if name in front else "0.35"
+            span = [[point["quality"] - point["low"]], [point["high"] - point["quality"]]]
+            axis.errorbar(point["trained"], point["quality"], span, fmt="o", color=color, ms=6, lw=1.2)
+        axis.set(xlabel="trained parameters, head included", ylabel="HR@10 (%)", xscale="log")
+        axis.set_title(title, loc="left")
+        low, high = points["trained"].min(), points["trained"].max()
+        axis.set_xlim(low * 0.72, high * 1.7)
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        _name_points(axis, points, front)
+    return figure
+
+
+def _name_points(axis: Any, points: pd.DataFrame, front: Sequence[str]) -> None:
+    # Names stand right or left of their points; each takes the free place that is nearest to its point.
+    axis.figure.canvas.draw()
+    place = axis.transData.transform
+    taken = [tuple(place((p["trained"], p["quality"]))) + (9.0, 9.0) for _, p in points.iterrows()]
+    size, dpi = 10.5, axis.figure.dpi
+    for name, point in points.sort_values("quality", ascending=False).iterrows():
+        x, y = place((point["trained"], point["quality"]))
+        text = NAMES.get(str(name), str(name))
+        width, height = 0.56 * size * len(text) * dpi / 72, 1.25 * size * dpi / 72
+        options = [(side * (width / 2 + 8), shift) for shift in sorted(np.arange(-6, 7) * height / 2, key=abs) for side in (1, -1)]
+        free = [
+            (dx, dy) for dx, dy in options
+            if all(abs(x + dx - ox) > (width + ow) / 2 or abs(y + dy - oy) > (height + oh) / 2 for ox, oy, ow, oh in taken)
+            and axis.bbox.x0 < x + dx - width / 2 and x + dx + width / 2 < axis.bbox.x1
+        ]  # fmt: skip
+        dx, dy = (free or options)[0]
+        taken.append((x + dx, y + dy, width, height))
+        weight = "bold" if name in front else "normal"
+        axis.annotate(text, (point["trained"], point["quality"]), (dx * 72 / dpi, dy * 72 / dpi), textcoords="offset points",
+                      ha="center", va="center", fontsize=size, weight=weight)  # fmt: skip
+
+
+def cost_table(frame: pd.DataFrame, costs: pd.DataFrame, sizes: Mapping[str, int]) -> pd.DataFrame:
+    """What methods cost beside what they reach, in the order of :data:`NAMES`.
+
+    Args:
+        frame: of :func:`summary`. costs: of :func:`transrec_core.costs.measure`. sizes: bytes that a method's trained weights take on disk.
+    """
+    found = frame.set_index("method")
+    step = costs.set_index("method")
+    reference = step.loc["full", "seconds"]
+    return pd.DataFrame([
+        {
+            "method": NAMES.get(m, m),
+            "HR@10 (%) [95 %]": f"{found.loc[m, 'quality']:.1f} [{found.loc[m, 'low']:.1f}, {found.loc[m, 'high']:.1f}]",
+            "trained parameters": f"{found.loc[m, 'trained']:,.0f}", "of full (%)": f"{100 * found.loc[m, 'trained'] / found.loc['full', 'trained']:.1f}",
+            "step (ms)": f"{1000 * step.loc[m, 'seconds']:.1f}", "step / full": f"{step.loc[m, 'seconds'] / reference:.2f}",
+            "kept by a step (MiB)": f"{step.loc[m, 'memory']:.1f}", "on disk (KiB)": f"{sizes[m] / 1024:,.0f}",
+        }
+        for m in NAMES if m in step.index and m in found.index
+    ])  # fmt: skip
 
 
 def plot_costs(summaries: Mapping[Cell, pd.DataFrame]) -> Figure:

@@ -7,6 +7,7 @@ seeds are resampled (a crossed, or "pigeonhole", bootstrap: Owen 2007, https://a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -41,21 +42,30 @@ def interval(values: np.ndarray, draws: int = 2000, seed: int = 0) -> Interval:
     """
     values = np.atleast_2d(values).astype(np.float64)
     n_seeds, n_users = values.shape
-    rng = np.random.default_rng(seed)
     by_seed = values.mean(1)
     mean = float(by_seed.mean())
     # mean over resampled users and seeds = user part + seed part + interaction, all through one weighted mean
     widen = np.sqrt(n_seeds / (n_seeds - 1)) if n_seeds > 1 else 1.0
     centred = values + ((by_seed - mean) * (widen - 1))[:, None]
-    means = np.empty(draws)
-    block = max(1, 4_000_000 // n_users)
-    for start in range(0, draws, block):
-        size = min(block, draws - start)
-        users = rng.multinomial(n_users, np.full(n_users, 1 / n_users), size=size) / n_users
-        seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=size) / n_seeds
-        means[start : start + size] = (users @ centred.T * seeds).sum(1)
+    means = np.concatenate([
+        ((users / n_users) @ centred.T * (seeds / n_seeds)).sum(1) for users, seeds in _resamples(n_seeds, n_users, draws, seed)
+    ])  # fmt: skip
     low, low90, high90, high = np.percentile(means, [2.5, 5, 95, 97.5])
     return Interval(mean, float(low), float(high), float(low90), float(high90))
+
+
+@lru_cache(maxsize=2)
+def _resamples(n_seeds: int, n_users: int, draws: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    # How often each user and each seed is drawn, in blocks of draws. All comparisons of a table share them.
+    rng = np.random.default_rng(seed)
+    block = max(1, 4_000_000 // n_users)
+    found = []
+    for start in range(0, draws, block):
+        size = min(block, draws - start)
+        users = rng.multinomial(n_users, np.full(n_users, 1 / n_users), size=size)
+        seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=size)
+        found.append((users.astype(np.min_scalar_type(users.max())), seeds))
+    return found
 
 
 def paired_difference(a: np.ndarray, b: np.ndarray, draws: int = 2000, seed: int = 0) -> Interval:

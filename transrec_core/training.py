@@ -147,7 +147,7 @@ def fit(
     torch.manual_seed(seed)
     if checkpoint is not None and checkpoint.exists():
         progress = _load(checkpoint, trained, best, optimizer)
-    features = _item_features(model, domain)
+    features = item_features(model, domain)
     if not progress.history:  # an untrained start can be the best: then best_step is 0, and the record shows it
         valid = metrics(evaluate(model, domain, "valid", _vectors(model, domain, features)))
         progress.history.append({"step": 0, **valid})
@@ -197,7 +197,8 @@ def _done(progress: Progress, spec: TrainSpec) -> bool:
     return waited and progress.step >= max(spec.min_steps, 1)
 
 
-def _item_features(model: TransRec, domain: Domain) -> Callable[[Tensor], dict[str, Tensor]]:
+def item_features(model: TransRec, domain: Domain) -> Callable[[Tensor], dict[str, Tensor]]:
+    """Item numbers -> what the item encoder reads; if the backbone is fixed, its pooled states, computed once here."""
     device = next(model.parameters()).device
     if model.backbone_is_fixed():
         pooled = model.pooled_catalogue(domain.catalog)
