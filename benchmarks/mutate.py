@@ -27,7 +27,8 @@ MUTATIONS = [
      "return y + self.scale * correction + (x if self.parallel else 0)"),
     (PROOF + "pfeiffer_sits_after_the_attention", "adapters/bottleneck.py", 'own_position = "ffn"\n\n\n@register("parallel")',
      'own_position = "attention"\n\n\n@register("parallel")'),
-    ("tests/test_evaluation.py::test_defect_evaluation_masks_a_target_in_the_history", "evaluation.py", "        reached = scores.gather(1, goal)\n        seen",
+    ("tests/test_evaluation.py::test_defect_evaluation_masks_a_target_in_the_history", "evaluation.py",
+     "        reached = scores.gather(1, goal)\n        seen",
      "        hidden = torch.from_numpy(histories.padded(users, max(1, longest))).to(device)\n"
      "        scores = scores.scatter(1, hidden, float('-inf'))\n        reached = scores.gather(1, goal)\n        seen"),
 ]  # fmt: skip

@@ -18,7 +18,7 @@
 # An adapter here is a small module with one method, `forward(x, y)`. A hook hands it the input `x` and the output `y` of a frozen module, and what it returns takes the place of `y`. So the backbone is never
 # rebuilt and never changed, and all adapters share one interface. In the pictures, blue is frozen and orange is trained.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "remove-cell"]
 profile = "laptop"
 seed = 0
 data = "runs"
@@ -32,7 +32,7 @@ import pandas as pd
 import torch
 from myst_nb import glue
 
-from transrec_core.adapters import METHODS, AdapterConfig
+from transrec_core.adapters import AdapterConfig
 from transrec_core.book import show_adapter, show_table
 from transrec_core.data.loading import DataSpec, load_domain
 from transrec_core.grids import load_profile, run_spec
@@ -256,11 +256,15 @@ whole = 4 * sum(v.numel() for v in base.values())
 unchanged = all(torch.equal(base[key], value) for key, value in model.state_dict().items() if key in base)
 show_table(pd.DataFrame([{"domain": name, "method": NAMES[model.adapter_configs[name].method], "folder (KiB)": f"{size / 1024:.1f}",
                           "of the model (%)": f"{100 * size / whole:.1f}"} for name, size in files.items()]), f"Three adapter folders beside one base model of {whole / 1024:.0f} KiB")
+bert = {r["method"]: r for r in rows}
+glue("bert-model", f"{4 * bert['houlsby']['base'] / 2**20:.0f}", display=False)
+glue("bert-adapter", f"{bert['houlsby']['bytes'] / 2**20:.1f}", display=False)
 glue("anatomy-unchanged", "unchanged, bit for bit" if unchanged else "CHANGED", display=False)
 glue("anatomy-switch", f"{1e6 * switched:.0f}", display=False)
 
 # %% [markdown]
-# Switching took {glue:text}`anatomy-switch` µs, and the base is {glue:text}`anatomy-unchanged`. Here the model is tiny, so a folder is a large share of it; with bert-base a model of 417 MiB takes twenty domains of a few MiB each (table above).
+# Switching took {glue:text}`anatomy-switch` µs, and the base is {glue:text}`anatomy-unchanged`. Here the model is tiny, so a folder is a large share of it; with bert-base, a model of {glue:text}`bert-model` MiB stands beside
+# Houlsby adapters of {glue:text}`bert-adapter` MiB each, and smaller ones of other methods (table above).
 #
 # Several adapters can also act at once, one after the other or averaged:
 

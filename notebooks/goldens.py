@@ -18,13 +18,12 @@
 # A *golden* is an output that somebody else's code computed. A script (`tests/goldens/make.py`) ran two libraries, `adapters` {cite}`poth2023` and `peft`, in an environment of their own on small BERT and ViT
 # encoders with random parameters, and saved parameters, inputs and outputs. The page loads them into this project's adapters and compares.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "remove-cell"]
 profile = "laptop"
 seed = 0
 data = "runs"
 
-# %% tags=["remove-input"]
-import pandas as pd
+# %% tags=["remove-cell"]
 from myst_nb import glue
 
 from tests.goldens.compare import table
@@ -32,6 +31,7 @@ from transrec_core.adapters import METHODS
 from transrec_core.book import show_table
 from transrec_core.report import NAMES
 
+# %% tags=["remove-input"]
 found = table()
 glue("golden-worst", f"{found['max |difference|'].max():.1e}", display=False)
 glue("golden-verdict", "all at most 1e-5" if (found["max |difference|"] <= 1e-5).all() else "NOT ALL WITHIN 1e-5", display=False)
@@ -53,7 +53,7 @@ show_table(shown, "Largest absolute difference of the encoder's output, and larg
 #
 # ## Defects that must not come back
 #
-# The code released with the paper has defects in several of its seven adapters (the protocol of this book does not say whether the paper's own runs used it). For each there is a test named after it. `python benchmarks/mutate.py` puts the
+# The code released with the paper has defects in several of its seven adapters (whether the paper's own runs used it is not known). For each there is a test named after it. `python benchmarks/mutate.py` puts the
 # defect into a copy of this code and shows that its test then fails, and that it passes without; it ends with an error if one is not caught.
 #
 # | where | what the released code does | here |

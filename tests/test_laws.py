@@ -406,3 +406,25 @@ def test_an_unknown_backbone_gets_its_module_tree():
     model = TransRec.from_backbone(fresh_backbone(tiny.BACKBONES["bert"] | {"model_type": "electra"}), ModelSpec(dim=16), 0)
     with pytest.raises(UserError, match=r"(?s)no anatomy for encoder type 'electra'.*anatomy.py.*ModuleList"):
         model.add_adapter("a", AdapterConfig())
+
+
+def test_three_domains_are_served_from_one_backbone_without_reload(tmp_path):
+    """Saved one by one, loaded into one model, switched by name; each gives what it gave alone, and the base never changes."""
+    methods, alone = {"books": "houlsby", "games": "dora", "films": "side"}, {}
+    for name, method in methods.items():
+        model = with_adapter("bert", method)
+        tiny.stir(model.adapters, seed=len(name))
+        alone[name] = scores(model, "bert")
+        model.save_adapter(tmp_path / name, "a")
+        assert f"A *{method}* adapter" in (tmp_path / name / "README.md").read_text()
+    model = tiny.model("bert")
+    base = {k: v.clone() for k, v in model.state_dict().items()}
+    modules = {name: id(module) for name, module in model.named_modules()}
+    for name in methods:
+        model.load_adapter(tmp_path / name, name)
+    for name in ("films", "books", "games", "books", "films"):
+        model.set_adapter(name)
+        assert torch.equal(scores(model, "bert"), alone[name])
+    state = model.state_dict()
+    assert all(torch.equal(state[k], v) for k, v in base.items())
+    assert all(id(model.get_submodule(name)) == known for name, known in modules.items() if not name.startswith("adapters"))

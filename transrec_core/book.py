@@ -161,6 +161,7 @@ def show_table(frame: Any, caption: str, text: bool = False) -> None:
 def show_adapter(method: str) -> None:
     """Displays an adapter: its picture, the code of its forward pass, and what it adds to bert-base."""
     import inspect
+    import textwrap
 
     from IPython.display import HTML, Markdown, display
 
@@ -171,12 +172,10 @@ def show_adapter(method: str) -> None:
     found = METHODS[method]
     config = AdapterConfig(method=method)
     row = count("bert-base-uncased", config)
-    code = inspect.cleandoc(inspect.getsource(found.forward)) if "forward" in found.__dict__ else ""
     owner = next(c for c in found.__mro__ if "forward" in c.__dict__)
-    code = code or inspect.cleandoc(inspect.getsource(owner.forward))
+    code = textwrap.dedent(inspect.getsource(owner.__dict__["forward"])).rstrip()
     display(HTML(f'<div class="adapter-card">{draw(method)}</div>'))
-    sizes = f"sizes {config.item_size} / {config.user_size}" if "item" in config.encoders or config.encoders == "both" else ""
-    display(Markdown(f"On bert-base with $d=64$ ({sizes}): **{row['added']:,}** parameters, {100 * row['added'] / row['base']:.2f} % of the model's.\n\n"
+    display(Markdown(f"On bert-base with d = 64: **{row['added']:,}** parameters, {100 * row['added'] / row['base']:.2f} % of the model's.\n\n"
                      f"```python\n# {owner.__name__} in {Path(inspect.getfile(owner)).name}\n{code}\n```"))  # fmt: skip
 
 

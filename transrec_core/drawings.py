@@ -209,7 +209,7 @@ def _tower(d: Drawing, x: float, names: tuple[str, ...]) -> list[float]:
 
 def k_adapter() -> Drawing:
     d = Drawing(460, 196, "Small transformers beside the backbone read its first and last layer; a mix adds what they found")
-    heights = _tower(d, 20, ("layer 1", "layers 2 … L−1", "layer L"))
+    heights = _tower(d, 20, ("layer 1", "…", "layer L"))
     for height in (heights[0], heights[2]):
         d.line((65, height), (180, height))
         d.box(180, height - 17, 130, 34, "down, 2 small\nlayers, up", TRAINED)
@@ -251,7 +251,7 @@ def bitfit() -> Drawing:
     d.box(247, 54, 26, 22, "c", TRAINED)
     d.line((260, 54), (260, 39))
     d.line((269, 30), (330, 30))
-    d.words(340, 30, "wherever there is a bias", anchor="start", size=11)
+    d.words(338, 30, "at every bias", anchor="start", size=11)
     return d
 
 
@@ -269,9 +269,9 @@ def side() -> Drawing:
         d.box(196, height - 11, 92, 22, ("down", "gate, down", "gate, down")[number], TRAINED)
         if number:
             d.line((242, heights[number - 1] - 11), (242, height + 11))
-    d.words(130, heights[1] + 14, "cached", size=11)
-    d.line((150, 190), (150, 34), arrow=False, dashed=True)
-    d.words(158, 180, "no gradient beyond this line", anchor="start", size=11)
+    d.words(140, heights[1] + 12, "cached", size=11)
+    d.line((170, 190), (170, 34), arrow=False, dashed=True)
+    d.words(178, 184, "no gradient beyond this line", anchor="start", size=11)
     d.line((288, heights[2]), (330, heights[2]))
     d.box(330, heights[2] - 11, 44, 22, "up", TRAINED)
     d.line((374, heights[2]), (400, heights[2]), (400, 27))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from scipy.stats import norm
 
@@ -217,8 +218,10 @@ def _name_points(axis: Any, points: pd.DataFrame, front: Sequence[str]) -> None:
         dx, dy = (free or options)[0]
         taken.append((x + dx, y + dy, width, height))
         weight = "bold" if name in front else "normal"
-        axis.annotate(text, (point["trained"], point["quality"]), (dx * 72 / dpi, dy * 72 / dpi), textcoords="offset points",
-                      ha="center", va="center", fontsize=size, weight=weight)  # fmt: skip
+        axis.annotate(
+            text, (point["trained"], point["quality"]), (dx * 72 / dpi, dy * 72 / dpi), textcoords="offset points", ha="center", va="center",
+            fontsize=size, weight=weight, path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        )  # fmt: skip
 
 
 def cost_table(frame: pd.DataFrame, costs: pd.DataFrame, sizes: Mapping[str, int]) -> pd.DataFrame:
@@ -228,13 +231,14 @@ def cost_table(frame: pd.DataFrame, costs: pd.DataFrame, sizes: Mapping[str, int
         frame: of :func:`summary`. costs: of :func:`transrec_core.costs.measure`. sizes: bytes that a method's trained weights take on disk.
     """
     found = frame.set_index("method")
+    share = 100 * found["trained"] / found.loc["full", "trained"]
     step = costs.set_index("method")
     reference = step.loc["full", "seconds"]
     return pd.DataFrame([
         {
             "method": NAMES.get(m, m),
             "HR@10 (%) [95 %]": f"{found.loc[m, 'quality']:.1f} [{found.loc[m, 'low']:.1f}, {found.loc[m, 'high']:.1f}]",
-            "trained parameters": f"{found.loc[m, 'trained']:,.0f}", "of full (%)": f"{100 * found.loc[m, 'trained'] / found.loc['full', 'trained']:.1f}",
+            "trained parameters": f"{found.loc[m, 'trained']:,.0f}", "of full (%)": f"{share[m]:.1f}",
             "step (ms)": f"{1000 * step.loc[m, 'seconds']:.1f}", "step / full": f"{step.loc[m, 'seconds'] / reference:.2f}",
             "kept by a step (MiB)": f"{step.loc[m, 'memory']:.1f}", "on disk (KiB)": f"{sizes[m] / 1024:,.0f}",
         }

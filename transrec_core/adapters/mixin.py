@@ -28,6 +28,19 @@ from transrec_core.files import atomic_write, save_tensors
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 
+_CARD = """---
+library_name: transrec
+tags: [adapter, recommendation, {method}]
+---
+
+# {name}
+
+A *{method}* adapter for a TransRec (encoders: {encoders}), {count} parameters with its copy of the head.
+
+    model = TransRec.from_pretrained(BASE)
+    model.load_adapter(FOLDER, "{name}")
+"""
+
 
 class AdapterMixin:
     """Adapters by name on the modules of a host. The host sets up ``_init_adapters()`` once in its constructor."""
@@ -180,7 +193,9 @@ class AdapterMixin:
                 parameter.copy_(value)
 
     def save_adapter(self, folder: str | Path, name: str) -> None:
-        """Writes one adapter: ``adapter_model.safetensors`` and ``adapter_config.json``.
+        """Writes one adapter: ``adapter_model.safetensors``, ``adapter_config.json`` and a model card ``README.md``.
+
+        The folder can go to a hub by ``huggingface_hub.upload_folder``; nothing here uses the network.
 
         Raises:
             UserError: if there is no such adapter.
@@ -191,7 +206,10 @@ class AdapterMixin:
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {k.replace("/", "."): v for k, v in self.adapters[name].state_dict().items()}
         save_tensors(folder / WEIGHTS_FILE, tensors)
-        atomic_write(folder / CONFIG_FILE, self.adapter_configs[name].model_dump_json(indent=2) + "\n")
+        config = self.adapter_configs[name]
+        atomic_write(folder / CONFIG_FILE, config.model_dump_json(indent=2) + "\n")
+        count = sum(v.numel() for v in tensors.values())
+        atomic_write(folder / "README.md", _CARD.format(method=config.method, name=name, count=f"{count:,}", encoders=config.encoders))
 
     def load_adapter(self, folder: str | Path, name: str) -> None:
         """Adds the adapter saved in ``folder`` under ``name`` and activates it.
