@@ -18,7 +18,7 @@
 # An adapter here is a small module with one method, `forward(x, y)`. A hook hands it the input `x` and the output `y` of a frozen module, and what it returns takes the place of `y`. So the backbone is never
 # rebuilt and never changed, and all adapters share one interface. In the pictures, blue is frozen and orange is trained.
 
-# %% tags=["parameters", "remove-cell"]
+# %% tags=["parameters"]
 profile = "laptop"
 seed = 0
 data = "runs"

@@ -18,7 +18,7 @@
 # A *golden* is an output that somebody else's code computed. A script (`tests/goldens/make.py`) ran two libraries, `adapters` {cite}`poth2023` and `peft`, in an environment of their own on small BERT and ViT
 # encoders with random parameters, and saved parameters, inputs and outputs. The page loads them into this project's adapters and compares.
 
-# %% tags=["parameters", "remove-cell"]
+# %% tags=["parameters"]
 profile = "laptop"
 seed = 0
 data = "runs"
@@ -78,4 +78,16 @@ show_table(shown, "Largest absolute difference of the encoder's output, and larg
 # :class: dropdown
 #
 # A difference of zero is also what two adapters give that do nothing. Only where the effect is large does a small difference prove anything.
+# ```
+#
+# ```{exercise}
+# :label: goldens-law
+#
+# A golden says that an adapter equals somebody else's. Name a defect that a golden would not have caught, and a test that does.
+# ```
+#
+# ```{solution} goldens-law
+# :class: dropdown
+#
+# A golden compares outputs of one encoder in evaluation mode. It would not see a base weight that changes in training, or a user encoder that reads the future: the laws on the frozen base and on causality do.
 # ```

@@ -25,7 +25,8 @@ def cli(*arguments: str):
     ("arguments", "added"),
     [
         (["--method", "houlsby"], 2_387_776), (["--method", "pfeiffer", "--position", "attention"], 1_193_888),
-        (["--method", "k_adapter"], 3_573_920), (["--method", "lora"], 2_367_488), (["--method", "compacter"], 60_928), (["--method", "prompt"], 23_040),
+        (["--method", "k_adapter"], 3_573_920), (["--method", "lora"], 2_367_488),
+        (["--method", "compacter"], 60_928), (["--method", "prompt"], 23_040),
     ],
 )  # fmt: skip
 def test_the_six_counts_of_the_released_code(arguments, added):
