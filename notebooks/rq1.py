@@ -29,7 +29,7 @@ from pathlib import Path
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core import report
+from transrec_core import figures, report
 from transrec_core.book import show_table, style
 from transrec_core.grids import cell_specs, load_profile
 from transrec_core.statistics import RELATIVE_MARGIN
@@ -89,7 +89,7 @@ for cell, frame in summaries.items():
 # line is the oracle: what the world's own probabilities reach. The dashed one is popularity.
 
 # %% tags=["remove-input"]
-_ = report.plot_costs(summaries)
+_ = figures.plot_costs(summaries)
 
 # %% [markdown]
 # ## The answer, computed

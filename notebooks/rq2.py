@@ -35,7 +35,7 @@ import torch
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core import report
+from transrec_core import figures, report
 from transrec_core.adapters import METHODS, AdapterConfig
 from transrec_core.book import show_table, style
 from transrec_core.costs import measure
@@ -141,7 +141,7 @@ for cell in live_question.cells:
 # widely need the comparison above.
 
 # %% tags=["remove-input"]
-_ = report.plot_pareto({cell.title: frame for cell, frame in summaries.items()}, ["full", *METHODS, "head"])
+_ = figures.plot_pareto({cell.title: frame for cell, frame in summaries.items()}, ["full", *METHODS, "head"])
 
 # %% tags=["remove-input"]
 lines = []

@@ -121,8 +121,9 @@ def report() -> None:
 @app.command("picture")
 def picture(data: Annotated[Path, typer.Option(help="Folder of live records.")] = Path("runs")) -> None:
     """Draw the README's picture from the live records: the costs of the first and the pictures' SASRec cell."""
+    from transrec_core.figures import plot_costs
     from transrec_core.grids import cell_specs, load_profile
-    from transrec_core.report import plot_costs, summary
+    from transrec_core.report import summary
     from transrec_core.store import Store
 
     style()
