@@ -407,7 +407,7 @@ def test_damaged_adapter_folders_are_refused_and_the_model_kept(tmp_path):
 
 def test_an_unknown_backbone_gets_its_module_tree():
     model = TransRec.from_backbone(fresh_backbone(tiny.BACKBONES["bert"] | {"model_type": "electra"}), ModelSpec(dim=16), 0)
-    with pytest.raises(UserError, match=r"(?s)no anatomy for encoder type 'electra'.*anatomy.py.*ModuleList"):
+    with pytest.raises(UserError, match=r"(?s)no anatomy for encoder type 'electra'.*anatomy.py.*\"electra\": Anatomy\(embeddings=.*ModuleList"):
         model.add_adapter("a", AdapterConfig())
 
 
