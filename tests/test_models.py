@@ -21,7 +21,8 @@ def test_save_and_from_pretrained_give_the_same_bits(family, pooling, tmp_path):
         model, catalog = TransRec(IdEncoder(tiny.ITEMS, 16), ModelSpec(dim=16)), tiny.catalog("id")
     else:
         model, catalog = tiny.model(family, pooling=pooling), tiny.catalog(tiny.MODALITY[family])
-        model.add_adapter("a", AdapterConfig(item_size=4, user_size=4))  # the base is saved, adapters have files of their own
+        for name, method in {"a": "houlsby", "b": "prefix", "c": "prompt"}.items():  # the base is saved, adapters have files of their own
+            model.add_adapter(name, AdapterConfig(method=method, item_size=4, user_size=4))
         model.disable_adapters()
     tiny.stir(model)
     model.save_pretrained(tmp_path, {"data": "tiny", "seed": 0})
