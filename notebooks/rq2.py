@@ -201,7 +201,7 @@ show_table(agreement, f"Live (profile {profile}) beside recorded")
 
 # %% [markdown]
 # {glue:text}`rq2-inside` of {glue:text}`rq2-compared` live figures lie inside the recorded interval; {glue:text}`rq2-equal` live runs have exactly the recorded ranks. (With the
-# profile `smoke`, which trains for ten steps, they can't.)
+# profile `smoke`, which trains for a few steps only, they can't.)
 #
 # ## The step sizes behind it
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from transrec_core.adapters.anatomy import Site
 from transrec_core.adapters.base import Adapter, AdapterConfig, register
-from transrec_core.adapters.bottleneck import ACTIVATIONS
+from transrec_core.adapters.bottleneck import ACTIVATIONS, Houlsby
 from transrec_core.errors import UserError
 
 
@@ -70,7 +70,7 @@ class Compacter(Adapter):
 
     @classmethod
     def roles(cls, config: AdapterConfig) -> tuple[str, ...]:
-        return ("attention", "ffn") if config.position in (None, "both") else (config.position,)
+        return Houlsby.roles(config)
 
     @classmethod
     def build(cls, site: Site, config: AdapterConfig) -> Self:
