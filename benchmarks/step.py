@@ -20,7 +20,7 @@ from transrec_core.data.batching import Batcher
 from transrec_core.data.synthetic import WorldConfig, make_world
 from transrec_core.evaluation import evaluate, model_scorer, target_ranks, test_cases
 from transrec_core.models import ModelSpec, TransRec, load_backbone
-from transrec_core.study import encoder_path
+from transrec_core.stages import encoder_path
 
 PAIRS = 7
 

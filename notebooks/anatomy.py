@@ -39,7 +39,7 @@ from transrec_core.grids import load_profile, run_spec
 from transrec_core.params import table
 from transrec_core.report import NAMES
 from transrec_core.store import Store
-from transrec_core.study import build_model
+from transrec_core.stages import build_model
 
 torch.set_num_threads(1)
 

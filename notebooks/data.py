@@ -153,7 +153,7 @@ glue("cases", f"{len(informative.oracle().ranks):,}", display=False)
 # %% tags=["remove-input"]
 from transrec_core.general import probe_r2
 from transrec_core.models import fresh_backbone, load_backbone
-from transrec_core.study import encoder_path
+from transrec_core.stages import encoder_path
 
 rows = []
 for what, world in (("informative titles", informative), ("vague titles", vague), ("pictures", pictures)):

@@ -34,7 +34,7 @@ from transrec_core.data.batching import Batcher
 from transrec_core.data.synthetic import WorldConfig, make_world
 from transrec_core.models import ModelSpec, TransRec, load_backbone
 from transrec_core.figures import draw_model
-from transrec_core.study import encoder_path
+from transrec_core.stages import encoder_path
 
 style()
 torch.set_num_threads(1)

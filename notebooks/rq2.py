@@ -44,7 +44,8 @@ from transrec_core.grids import GRID, cell_specs, load_profile, run_spec
 from transrec_core.params import count
 from transrec_core.statistics import hits, interval
 from transrec_core.store import Store
-from transrec_core.study import build_model, run_many
+from transrec_core.stages import build_model
+from transrec_core.study import run_many
 
 style()
 torch.set_num_threads(1)

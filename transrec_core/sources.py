@@ -18,7 +18,7 @@ from transrec_core.files import sha256_of
 from transrec_core.general import compare
 from transrec_core.grids import load_profile, run_spec
 from transrec_core.specs import RunSpec
-from transrec_core.study import ASSETS, train_source
+from transrec_core.stages import ASSETS, train_source
 
 FOLDER = ASSETS / "source"
 

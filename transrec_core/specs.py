@@ -23,7 +23,9 @@ VERSION = 1
 #: so that older records and shipped source models keep their names.
 LATER: dict[str, dict[str, Any]] = {
     "model": {"item_activation": "none", "user_activation": "gelu", "norm_eps": 1e-5},
-    "adapter": {"form": "serial", "scale": 1.0, "phm_dim": 4},
+    "adapter": {"form": "serial", "scale": 1.0, "phm_dim": 4, "train_embeddings": False},
+    "target": {"share": 1.0, "share_seed": 0},
+    "data": {"share": 1.0, "share_seed": 0},  # of the source
 }
 
 Strategy = Literal["full", "adapter", "head", "frozen", "scratch", "untrained", "popularity", "item_id", "oracle"]
@@ -90,10 +92,12 @@ class RunSpec(StrictModel):
 
 
 def _hashed(fields: dict[str, Any]) -> dict[str, Any]:
-    kept = dict(fields)
-    for part, later in LATER.items():
-        if kept.get(part):
-            kept[part] = {key: value for key, value in kept[part].items() if key not in later or value != later[key]}
+    kept = {}
+    for part, value in fields.items():
+        if isinstance(value, dict):
+            later = LATER.get(part, {})
+            value = _hashed({key: inner for key, inner in value.items() if key not in later or inner != later[key]})
+        kept[part] = value
     return kept
 
 

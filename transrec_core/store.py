@@ -41,6 +41,12 @@ class Record:
         return dict(self.facts["metrics"])
 
 
+def seal(spec: RunSpec, facts: dict[str, Any]) -> str:
+    """SHA-256 over a record's specification and facts (which hold that of its ranks): a number changed by hand no longer fits it."""
+    content = {"spec": spec.model_dump(mode="json"), "facts": {k: v for k, v in facts.items() if k != "sha256"}}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 class Store:
     """A folder of records."""
 
@@ -54,13 +60,14 @@ class Store:
         return (self.folder(run_id) / "record.json").is_file()
 
     def write(self, spec: RunSpec, facts: dict[str, Any], ranks: np.ndarray) -> Record:
-        """Writes a record; record.json comes last and holds the checksum of the ranks."""
+        """Writes a record; record.json comes last and holds the checksums of the ranks and of itself with the specification."""
         folder = self.folder(spec.id())
         folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         ranks = ranks.astype(np.uint16 if ranks.max(initial=0) < 2**16 else np.int32)
         np.save(buffer, ranks, allow_pickle=False)
         facts = {**facts, "ranks_sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
+        facts["sha256"] = seal(spec, facts)
         atomic_write(folder / "spec.yaml", yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False))
         atomic_write(folder / "ranks.npy", buffer.getvalue())
         atomic_write(folder / "record.json", json.dumps(facts, indent=2) + "\n")

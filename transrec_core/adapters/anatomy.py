@@ -20,6 +20,7 @@ class Anatomy:
 
     Attributes:
         embeddings: what turns tokens or patches into the first layer's input.
+        table: the word table or the patch projection in it; None where the encoder reads vectors.
         layers: the list of transformer layers.
         attend: the module that mixes values by attention (for Hugging Face: the one handed to the attention function).
         query: query projection. key: key projection. value: value projection.
@@ -41,6 +42,7 @@ class Anatomy:
     hidden: str
     ffn: str
     norms: tuple[str, ...]
+    table: str | None = None
 
 
 _BERT = Anatomy(
@@ -55,6 +57,7 @@ _BERT = Anatomy(
     hidden="intermediate",
     ffn="output.dense",
     norms=("attention.output.LayerNorm", "output.LayerNorm"),
+    table="embeddings.word_embeddings",
 )
 _DISTILBERT = Anatomy(
     embeddings="embeddings",
@@ -68,6 +71,7 @@ _DISTILBERT = Anatomy(
     hidden="ffn.activation",
     ffn="ffn.lin2",
     norms=("sa_layer_norm", "output_layer_norm"),
+    table="embeddings.word_embeddings",
 )
 _VIT = Anatomy(
     embeddings="embeddings",
@@ -81,6 +85,7 @@ _VIT = Anatomy(
     hidden="mlp.activation_fn",
     ffn="mlp.fc2",
     norms=("layernorm_before", "layernorm_after"),
+    table="embeddings.patch_embeddings.projection",
 )
 _SASREC = Anatomy(
     embeddings="dropout",
@@ -107,7 +112,7 @@ ANATOMY: dict[str, Anatomy] = {
     "sasrec": _SASREC,
 }
 
-#: Roles of the modules in a layer; besides these there are "norm" in a layer, and "embeddings", "states", "readout" and "head" of an encoder.
+#: Roles of the modules in a layer; besides these there are "norm" in a layer, and "embeddings", "table", "states", "readout" and "head" of an encoder.
 ROLES = ("attend", "query", "key", "value", "attention", "expand", "hidden", "ffn")
 
 
@@ -163,6 +168,8 @@ def encoder_sites(encoder: nn.Module, model_type: str, prefix: str, name: str, w
         layers = list(encoder.get_submodule(anatomy.layers).children())
         here = partial(Site, encoder=name, width=width, n_layers=len(layers), root=encoder)
         found = [here(f"{prefix}.{anatomy.embeddings}", encoder.get_submodule(anatomy.embeddings), "embeddings")]
+        if anatomy.table is not None:
+            found.append(here(f"{prefix}.{anatomy.table}", encoder.get_submodule(anatomy.table), "table"))
         for index, layer in enumerate(layers):
             base = f"{prefix}.{anatomy.layers}.{index}"
             parts = {role: layer.get_submodule(getattr(anatomy, role)) for role in ROLES}
@@ -182,5 +189,5 @@ def encoder_sites(encoder: nn.Module, model_type: str, prefix: str, name: str, w
 
 
 def _entry(model_type: str) -> str:
-    fields = ", ".join(f'{field}="..."' for field in Anatomy.__dataclass_fields__ if field != "norms")
+    fields = ", ".join(f'{field}="..."' for field in Anatomy.__dataclass_fields__ if field not in ("norms", "table"))
     return f'    "{model_type}": Anatomy({fields}, norms=("...",)),'

@@ -7,7 +7,7 @@ the pretrained module hands it an input ``x`` and an output ``y``; what the adap
     role                              x                                 y
     attention, ffn                    input of the sublayer             its output, before the residual sum
     query, key, value, expand,
-    hidden, norm, head                input of the module               its output
+    hidden, norm, table, head         input of the module               its output
     attend                            None                              (keys, values, mask) of the attention
     embeddings                        None                              embedded tokens or patches [k, T, H]
     states                            Trace of all layers               last states [k, T, H]
@@ -71,6 +71,7 @@ class AdapterConfig(StrictModel):
         dropout: dropout on the input of an adapter, while training.
         train_layernorm: also train a copy of the LayerNorms of the adapted layers.
         train_head: also train a copy of the projection from the backbone to the item vector.
+        train_embeddings: also train a copy of what turns words (or patches) into the item encoder's first states.
     """
 
     method: str = "houlsby"
@@ -89,6 +90,7 @@ class AdapterConfig(StrictModel):
     dropout: float = Field(0.0, ge=0, lt=1)
     train_layernorm: bool = False
     train_head: bool = True
+    train_embeddings: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -278,7 +280,7 @@ def build_adapter(sites: list[Site], config: AdapterConfig) -> dict[str, nn.Modu
         if site.layer >= 0 and site.layer not in config.chosen_layers(site.n_layers):
             continue
         adapter: Adapter | None = None
-        if site.role == "norm" and config.train_layernorm:
+        if (site.role == "norm" and config.train_layernorm) or (site.role == "table" and config.train_embeddings):
             adapter = Replica.build(site, config)
         elif site.role in cls.roles(config):
             adapter = cls.build(site, config)

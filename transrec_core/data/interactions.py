@@ -93,10 +93,14 @@ class Interactions:
         inside = column < lengths[:, None]
         return np.where(inside, self.items[np.where(inside, index, 0)], 0).astype(np.int64)
 
-    def subsample(self, fraction: float, seed: int) -> Interactions:
-        """A random share of the users, in their order; with one seed a smaller share is contained in a larger one."""
+    def sample(self, share: float, seed: int) -> np.ndarray:
+        """Numbers of a random share of the users, ascending, int64; with one seed a smaller share is contained in a larger one."""
         order = np.random.default_rng(seed).permutation(len(self))
-        return self.select(np.sort(order[: max(1, round(fraction * len(self)))]))
+        return np.sort(order[: max(1, round(share * len(self)))])
+
+    def subsample(self, fraction: float, seed: int) -> Interactions:
+        """A random share of the users, see :meth:`sample`."""
+        return self.select(self.sample(fraction, seed))
 
     @cached_property
     def _fingerprint(self) -> str:
@@ -118,7 +122,10 @@ def _numbers(users: Sequence[int] | np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Split:
-    """Leave-one-out: a user's last item is for the test, the one before for validation, the rest for training."""
+    """Leave-one-out: a user's last item is for the test, the one before for validation, the rest for training.
+
+    Training and validation may be restricted to fewer users than the test.
+    """
 
     train: Interactions
     valid_target: np.ndarray
@@ -128,6 +135,10 @@ class Split:
     @property
     def valid_history(self) -> Interactions:
         return self.train
+
+    def restricted(self, users: np.ndarray) -> Split:
+        """Training and validation of these users only; the test stays as it is."""
+        return Split(self.train.select(users), self.valid_target[users], self.test_history, self.test_target)
 
 
 def leave_one_out(interactions: Interactions, min_length: int = 3) -> tuple[Split, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,8 @@ class DataSpec(StrictModel):
         titles: informativeness of the embedded world's titles; no meaning elsewhere.
         min_user: users with fewer interactions are dropped. min_item: items with fewer users are dropped (once, before the users).
         max_users: keep a random subset of this many users (seed 0). last: keep the last so many interactions of a user.
+        share: share of the users that training and validation see, drawn with share_seed; smaller shares are contained in larger ones,
+            and everybody is tested.
         years: first and last year of films kept, from titles like "Heat (1995)". half: keep users with an even (0) or odd (1) number.
         max_tokens: longest title in tokens. image_size: pictures are cut to this many pixels square.
     """
@@ -42,6 +45,8 @@ class DataSpec(StrictModel):
     last: int | None = Field(None, ge=3)
     years: tuple[int, int] | None = None
     half: Literal[0, 1] | None = None
+    share: float = Field(1.0, gt=0, le=1)
+    share_seed: int = Field(0, ge=0)
     max_tokens: int = Field(30, ge=3)
     image_size: int = Field(64, ge=8)
 
@@ -71,9 +76,9 @@ def load_domain(spec: DataSpec, data_root: Path = Path(), tokenizer: Any = None)
         if part not in ("source", "target"):
             raise UserError(f"the embedded world has 'world:source' and 'world:target', not '{spec.folder}'")
         domain: Domain = getattr(world(spec.titles, "text" if spec.modality == "id" else spec.modality), part)
-        if spec.modality != "id":
-            return domain
-        return Domain(domain.name, IdCatalog(domain.catalog.n_items), domain.interactions, extra=domain.extra)
+        if spec.modality == "id":
+            domain = replace(domain, catalog=IdCatalog(domain.catalog.n_items), truth=None)
+        return _sampled(domain, spec)
     raw = filtered(read_folder(data_root / spec.folder), spec)
     interactions, _ = raw.interactions.min_length(spec.min_user)
     if not len(interactions):
@@ -86,7 +91,11 @@ def load_domain(spec: DataSpec, data_root: Path = Path(), tokenizer: Any = None)
         catalog = decode_images(raw.image_paths, spec.image_size)
     else:
         catalog = IdCatalog(interactions.n_items)
-    return Domain(raw.name, catalog, interactions, raw.item_ids)
+    return _sampled(Domain(raw.name, catalog, interactions, raw.item_ids), spec)
+
+
+def _sampled(domain: Domain, spec: DataSpec) -> Domain:
+    return domain if spec.share == 1 else replace(domain, sample=domain.interactions.sample(spec.share, spec.share_seed))
 
 
 def filtered(raw: RawDomain, spec: DataSpec) -> RawDomain:
