@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from transrec_core.adapters import METHODS
 from transrec_core.grids import Cell, step_sizes
-from transrec_core.statistics import RELATIVE_MARGIN, hits, interval, paired_difference, verdict
+from transrec_core.specs import TRAINED
+from transrec_core.statistics import ALPHA, RELATIVE_MARGIN, hits, interval, paired_difference, verdicts
 from transrec_core.store import Record
 from transrec_core.study import ranks_by_seed
 
@@ -54,22 +54,36 @@ def summary(records: Sequence[Record], k: int = 10, reference: str = "full") -> 
     Returns:
         One row a method; quality in percent, differences in points, parameters as counts, times in seconds, memory in MiB.
     """
-    groups = by_method(records)
-    base = hits(ranks_by_seed(groups[reference]), k)
-    margin = RELATIVE_MARGIN * float(base.mean())
+    return compared(by_method(records), reference, k)
+
+
+def compared(groups: Mapping[str, Sequence[Record]], reference: str, k: int = 10, scale: str | None = None) -> pd.DataFrame:
+    """Groups of runs (each one thing with several seeds) against one of them, see :func:`summary`.
+
+    All groups that train and are not the reference are one family of tests; a verdict on a control without training stands alone.
+
+    Args:
+        scale: the group whose HR@k the margin is a share of; None means the reference.
+    """
+    values = {name: hits(ranks_by_seed(group), k) for name, group in groups.items()}
+    margin = RELATIVE_MARGIN * float(values[scale or reference].mean())
+    differences = {name: paired_difference(values[name], values[reference]) for name in groups if name != reference}
+    family = [name for name in differences if groups[name][0].spec.strategy in TRAINED]
+    judged = dict(zip(family, verdicts([differences[name] for name in family], margin), strict=True))
+    judged |= {name: verdicts([d], margin)[0] for name, d in differences.items() if name not in judged}
     rows = []
     for name, group in groups.items():
-        values = hits(ranks_by_seed(group), k)
-        quality = interval(values)
+        quality = interval(values[name])
         row = {
             "method": name, "seeds": len(group), "quality": 100 * quality.mean, "low": 100 * quality.low, "high": 100 * quality.high,
-            "difference": np.nan, "difference low": np.nan, "difference high": np.nan, "verdict": "reference",
+            "difference": np.nan, "difference low": np.nan, "difference high": np.nan, "detectable": np.nan, "verdict": "reference",
             "trained": _mean(group, "trainable_parameters"), "total": _mean(group, "total_parameters"),
             "seconds": _mean(group, "train_seconds"), "memory": _mean(group, "peak_memory_mb"),
         }  # fmt: skip
         if name != reference:
-            d = paired_difference(values, base)
-            row |= {"difference": 100 * d.mean, "difference low": 100 * d.low, "difference high": 100 * d.high, "verdict": verdict(d, margin)}
+            d = differences[name]
+            row |= {"difference": 100 * d.mean, "difference low": 100 * d.low, "difference high": 100 * d.high,
+                    "detectable": 100 * d.detectable, "verdict": judged[name]}  # fmt: skip
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -94,8 +108,8 @@ def _mean(group: Sequence[Record], key: str) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-def table(summary_frame: pd.DataFrame, k: int = 10) -> pd.DataFrame:
-    """The readable form of :func:`summary`: strings with units in the headings."""
+def table(summary_frame: pd.DataFrame, k: int = 10, against: str = "full") -> pd.DataFrame:
+    """The readable form of :func:`summary`: strings with units in the headings, which name what the others are compared with."""
 
     def span(mean: float, low: float, high: float, sign: str = "") -> str:
         return "" if np.isnan(mean) else f"{mean:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
@@ -107,10 +121,11 @@ def table(summary_frame: pd.DataFrame, k: int = 10) -> pd.DataFrame:
     return pd.DataFrame({
         "method": [NAMES.get(m, m) for m in s["method"]],
         f"HR@{k} (%) [95 %]": [span(*v) for v in zip(s["quality"], s["low"], s["high"], strict=True)],
-        "minus full (points) [95 %]": [
+        f"minus {against} (points) [95 %]": [
             span(*v, "+") for v in zip(s["difference"], s["difference low"], s["difference high"], strict=True)
         ],
         "verdict": s["verdict"],
+        "detectable (points)": [number(v, 1) for v in s["detectable"]],
         "trained parameters": [number(v) for v in s["trained"]],
         "training (s)": [number(v, 1) for v in s["seconds"]],
         "memory (MiB)": [number(v) for v in s["memory"]],
@@ -142,7 +157,7 @@ def sentences(summaries: Mapping[Cell, pd.DataFrame], reference: str = "full") -
 def best_group(records: Sequence[Record], k: int = 10) -> pd.DataFrame:
     """The adapter with the highest mean HR@k, and for each other adapter whether it can be told from it.
 
-    Intervals are simultaneous (Bonferroni over the other adapters, from the bootstrap's width by the normal quantile).
+    Intervals are simultaneous: percentiles of the draws at 5 % shared out over the other adapters (Bonferroni).
 
     Returns:
         One row an adapter, best first: "method", "difference" to the best in points with "low" and "high", and "in group".
@@ -150,13 +165,12 @@ def best_group(records: Sequence[Record], k: int = 10) -> pd.DataFrame:
     groups = {m: found for m, found in by_method(records).items() if m in METHODS}
     values = {m: hits(ranks_by_seed(found), k) for m, found in groups.items()}
     order = sorted(values, key=lambda m: -float(values[m].mean()))
-    z = float(norm.ppf(1 - 0.05 / (2 * max(1, len(order) - 1))))
+    tail = 100 * ALPHA / (2 * max(1, len(order) - 1))
     rows = [{"method": order[0], "difference": 0.0, "low": 0.0, "high": 0.0, "in group": True}]
     for method in order[1:]:
         d = paired_difference(values[method], values[order[0]])
-        half = z * (d.high - d.low) / (2 * norm.ppf(0.975))
-        rows.append({"method": method, "difference": 100 * d.mean, "low": 100 * (d.mean - half), "high": 100 * (d.mean + half),
-                     "in group": d.mean + half >= 0})  # fmt: skip
+        low, high = np.percentile(d.draws, [tail, 100 - tail])
+        rows.append({"method": method, "difference": 100 * d.mean, "low": 100 * low, "high": 100 * high, "in group": high >= 0})
     return pd.DataFrame(rows)
 
 

@@ -1,32 +1,61 @@
-"""Statistics that can say no: paired intervals over users and seeds, and a verdict with a margin.
+"""Statistics that can say no: paired intervals over users and seeds, tests of difference and of equivalence, and a verdict with a margin.
 
-Compared methods are evaluated on the same users with the same seeds, so differences are taken user by user. Both users and
-seeds are resampled (a crossed, or "pigeonhole", bootstrap: Owen 2007, https://arxiv.org/abs/0712.1111).
+Compared methods are evaluated on the same users with the same seeds, so differences are taken user by user. A difference d[s, u] of seed s
+and user u is a mean, plus what the seed did, plus what the user is like, plus luck. Its mean over both is drawn again many times:
+
+    mean  +  shrink * (mean over resampled users - mean)  +  sqrt((S - 1) s^2 / (S chi^2_{S-1})) * N(0, 1)
+
+The users' part is a bootstrap. The seeds' part is a generalized pivotal quantity (Weerahandi 1993, https://doi.org/10.1080/01621459.1993.10476355), since
+two to five seeds can't be resampled well; s^2 is the variance between the seeds' means. Luck within users is part of s^2, hence the
+shrinkage sqrt(b / (b + e / S)) of the users' part (b, e: variances of users and of luck). ``benchmarks/calibration.py`` checks all of it by simulation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+from scipy.stats import norm
+from statsmodels.stats.multitest import multipletests
 
 Verdict = Literal["comparable", "worse", "better", "undecided"]
 
 #: The margin of the protocol: a difference within 3 % of full fine-tuning's HR@10 is no difference that matters.
 RELATIVE_MARGIN = 0.03
+#: Level of all tests; power at which a difference counts as detectable.
+ALPHA, POWER = 0.05, 0.8
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with bootstrap percentiles; 95 % for intervals, 90 % for the equivalence test (two one-sided tests at 5 %)."""
+    """A mean over users and seeds, its 95 % interval, and the draws that it comes from."""
 
     mean: float
     low: float
     high: float
-    low90: float
-    high90: float
+    draws: np.ndarray
+
+    @property
+    def detectable(self) -> float:
+        """The true difference that a 5 % test of this comparison would find with 80 % probability: half the interval, and z of the power."""
+        half = (self.high - self.low) / 2
+        return float(half * (1 + norm.ppf(POWER) / norm.ppf(1 - ALPHA / 2)))
+
+    def p_difference(self) -> float:
+        """Two-sided p-value of "no difference"."""
+        return min(1.0, 2 * min(_share(self.draws <= 0), _share(self.draws >= 0)))
+
+    def p_equivalence(self, margin: float) -> float:
+        """p-value of "a difference of ``margin`` or more": the larger of two one-sided tests (TOST, Schuirmann 1987)."""
+        return max(_share(self.draws <= -margin), _share(self.draws >= margin))
+
+
+def _share(happened: np.ndarray) -> float:
+    # Never zero: that many draws can't say so (Davison and Hinkley 1997, equation 4.11).
+    return float((happened.sum() + 1) / (len(happened) + 1))
 
 
 def hits(ranks: np.ndarray, k: int = 10) -> np.ndarray:
@@ -34,41 +63,38 @@ def hits(ranks: np.ndarray, k: int = 10) -> np.ndarray:
     return (ranks <= k).astype(np.float32)
 
 
-def interval(values: np.ndarray, draws: int = 2000, seed: int = 0) -> Interval:
-    """Interval of the mean of ``values`` [seeds, users] over both.
-
-    The spread between seeds is widened by sqrt(S / (S - 1)), as a resample of S seeds understates it; with one seed the interval
-    covers users only.
-    """
-    values = np.atleast_2d(values).astype(np.float64)
+def interval(values: np.ndarray, draws: int = 4000, seed: int = 0) -> Interval:
+    """Interval of the mean of ``values`` [seeds, users] over both; with one seed it covers users only."""
+    values = np.atleast_2d(values).astype(np.float32)
     n_seeds, n_users = values.shape
-    by_seed = values.mean(1)
+    by_seed, by_user = values.mean(1, dtype=np.float64), values.mean(0, dtype=np.float64)
     mean = float(by_seed.mean())
-    # mean over resampled users and seeds = user part + seed part + interaction, all through one weighted mean
-    widen = np.sqrt(n_seeds / (n_seeds - 1)) if n_seeds > 1 else 1.0
-    centred = values + ((by_seed - mean) * (widen - 1))[:, None]
-    means = np.concatenate([
-        ((users / n_users) @ centred.T * (seeds / n_seeds)).sum(1) for users, seeds in _resamples(n_seeds, n_users, draws, seed)
-    ])  # fmt: skip
-    low, low90, high90, high = np.percentile(means, [2.5, 5, 95, 97.5])
-    return Interval(mean, float(low), float(high), float(low90), float(high90))
+    users = _user_weights(n_users, draws, seed) @ (by_user - mean).astype(np.float32)
+    found = mean + users.astype(np.float64)
+    if n_seeds > 1:
+        rest = values - by_user - (by_seed - mean)[:, None]
+        luck = float((rest**2).sum() / ((n_seeds - 1) * max(1, n_users - 1)))
+        of_users = by_user.var(ddof=1) if n_users > 1 else 0.0  # of a user's mean: b + e / S
+        shrink = np.sqrt(max(0.0, 1 - luck / n_seeds / of_users)) if of_users > 0 else 0.0
+        rng = np.random.default_rng([seed, n_seeds])
+        spread = (n_seeds - 1) * by_seed.var(ddof=1) / (n_seeds * rng.chisquare(n_seeds - 1, draws))
+        found = mean + shrink * users + np.sqrt(spread) * rng.normal(size=draws)
+    low, high = np.percentile(found, [100 * ALPHA / 2, 100 * (1 - ALPHA / 2)])
+    return Interval(mean, float(low), float(high), found)
 
 
 @lru_cache(maxsize=2)
-def _resamples(n_seeds: int, n_users: int, draws: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    # How often each user and each seed is drawn, in blocks of draws. All comparisons of a table share them.
-    rng = np.random.default_rng(seed)
-    block = max(1, 4_000_000 // n_users)
-    found = []
-    for start in range(0, draws, block):
-        size = min(block, draws - start)
-        users = rng.multinomial(n_users, np.full(n_users, 1 / n_users), size=size)
-        seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=size)
-        found.append((users.astype(np.min_scalar_type(users.max())), seeds))
+def _user_weights(n_users: int, draws: int, seed: int) -> np.ndarray:
+    # Share of each user in each resample, float32 [draws, users]. All comparisons of a table have the same resamples.
+    rng, even = np.random.default_rng(seed), np.full(n_users, 1 / n_users)
+    found = np.empty((draws, n_users), dtype=np.float32)
+    for start in range(0, draws, 500):  # the library's counts take twice the room
+        block = found[start : start + 500]
+        block[:] = rng.multinomial(n_users, even, size=len(block)) / np.float32(n_users)
     return found
 
 
-def paired_difference(a: np.ndarray, b: np.ndarray, draws: int = 2000, seed: int = 0) -> Interval:
+def paired_difference(a: np.ndarray, b: np.ndarray, draws: int = 4000, seed: int = 0) -> Interval:
     """Interval of mean(a) - mean(b), paired; both [seeds, users] with the same users and seeds.
 
     Raises:
@@ -79,19 +105,25 @@ def paired_difference(a: np.ndarray, b: np.ndarray, draws: int = 2000, seed: int
         raise ValueError(f"not the same users: {a.shape[1]} and {b.shape[1]} test cases")
     if a.shape[0] != b.shape[0]:  # a deterministic control has one run only
         a, b = np.broadcast_arrays(a, b)
-    return interval(a.astype(np.float64) - b, draws, seed)
+    return interval(a.astype(np.float32) - b, draws, seed)
+
+
+def verdicts(differences: Sequence[Interval], margin: float) -> list[Verdict]:
+    """What differences to a reference say that belong to one family, with an equivalence margin (same unit).
+
+    "comparable": smaller than the margin by TOST. Otherwise "worse" or "better": different from zero. Otherwise "undecided". The p-values of each
+    kind are corrected over the family (Holm 1979).
+    """
+    if not differences:
+        return []
+    equal = multipletests([d.p_equivalence(margin) for d in differences], ALPHA, "holm")[0]
+    unequal = multipletests([d.p_difference() for d in differences], ALPHA, "holm")[0]
+    return [
+        "comparable" if same else ("worse" if d.mean < 0 else "better") if other else "undecided"
+        for d, same, other in zip(differences, equal, unequal, strict=True)
+    ]
 
 
 def verdict(difference: Interval, margin: float) -> Verdict:
-    """What a difference to the reference says, with an equivalence margin (same unit).
-
-    "comparable": the 90 % interval lies within +- margin (TOST at 5 %, Schuirmann 1987). Otherwise "worse" or "better": the
-    95 % interval lies on one side of zero. Otherwise "undecided".
-    """
-    if -margin < difference.low90 and difference.high90 < margin:
-        return "comparable"
-    if difference.high < 0:
-        return "worse"
-    if difference.low > 0:
-        return "better"
-    return "undecided"
+    """The verdict on one difference that stands alone."""
+    return verdicts([difference], margin)[0]
