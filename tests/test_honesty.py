@@ -10,8 +10,8 @@ from transrec_core.data.loading import load_domain
 from transrec_core.evaluation import evaluate, metrics, popularity_ranks
 from transrec_core.grids import GRID, cell_specs, load_profile, run_spec, step_sizes
 from transrec_core.sources import FOLDER, wanted
-from transrec_core.store import Store
 from transrec_core.stages import ASSETS, build_model, initial_model
+from transrec_core.store import Store
 from transrec_core.study import run
 
 LAPTOP = load_profile("laptop")

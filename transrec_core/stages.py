@@ -9,11 +9,12 @@ import shutil
 from pathlib import Path
 
 import torch
-from filelock import FileLock
+from accelerate import PartialState
 from torch import nn
 from transformers import AutoTokenizer
 
 import transrec_core
+from transrec_core.artefacts import exclusive
 from transrec_core.data.domain import Domain
 from transrec_core.data.loading import load_domain
 from transrec_core.errors import UserError
@@ -90,8 +91,7 @@ def source_model(spec: RunSpec, store: Store, data_root: Path, show_progress: bo
     shipped, folder = ASSETS / "source" / name, store.root / "sources" / name
     if (shipped / "config.json").is_file():
         return TransRec.from_pretrained(shipped)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    with exclusive(folder):
         if not (folder / "config.json").is_file():
             train_source(spec, folder, data_root, show_progress)
     return TransRec.from_pretrained(folder)
@@ -103,6 +103,8 @@ def train_source(spec: RunSpec, folder: Path, data_root: Path, show_progress: bo
     model = initial_model(spec)
     checkpoint = folder.parent / f"{folder.name}.checkpoint.safetensors"
     progress = fit(model, domain, spec.source.training, spec.source.seed, checkpoint, show_progress)
+    if not PartialState().is_main_process:  # all have the same weights; one writes
+        return progress
     partial = folder.parent / f"{folder.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     provenance = {

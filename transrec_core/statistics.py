@@ -5,9 +5,10 @@ and user u is a mean, plus what the seed did, plus what the user is like, plus l
 
     mean  +  shrink * (mean over resampled users - mean)  +  sqrt((S - 1) s^2 / (S chi^2_{S-1})) * N(0, 1)
 
-The users' part is a bootstrap. The seeds' part is a generalized pivotal quantity (Weerahandi 1993, https://doi.org/10.1080/01621459.1993.10476355), since
-two to five seeds can't be resampled well; s^2 is the variance between the seeds' means. Luck within users is part of s^2, hence the
-shrinkage sqrt(b / (b + e / S)) of the users' part (b, e: variances of users and of luck). ``benchmarks/calibration.py`` checks all of it by simulation.
+The users' part is a bootstrap. The seeds' part is a generalized pivotal quantity (Weerahandi 1993,
+https://doi.org/10.1080/01621459.1993.10476355), since two to five seeds can't be resampled well; s^2 is the variance between the
+seeds' means. Luck within users is part of s^2, hence the shrinkage sqrt(b / (b + e / S)) of the users' part (b, e: variances of
+users and of luck). ``benchmarks/calibration.py`` checks all of it by simulation.
 """
 
 from __future__ import annotations

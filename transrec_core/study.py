@@ -57,7 +57,7 @@ def run(spec: RunSpec, store: Store, data_root: Path = Path(), refresh: bool = F
             if refresh:
                 checkpoint.unlink(missing_ok=True)
             reset_peak_memory()
-            progress = fit(model, target, spec.training, spec.seed, checkpoint, show_progress)
+            progress = fit(model, target, spec.training, spec.seed, checkpoint, show_progress, cache=store.root / "features")
             best = next(h for h in progress.history if h["step"] == progress.best_step)
             facts |= {
                 "steps": progress.step, "best_step": progress.best_step, "train_seconds": round(progress.seconds, 3),

@@ -24,6 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from transrec_core.adapters.base import StrictModel
+from transrec_core.artefacts import cached_states
 from transrec_core.data.batching import Batcher, Loss
 from transrec_core.data.domain import Domain
 from transrec_core.errors import UserError
@@ -113,7 +114,7 @@ def peak_memory_mb(device: torch.device) -> float:
 
 def fit(
     model: TransRec, domain: Domain, spec: TrainSpec, seed: int, checkpoint: Path | None = None,
-    show_progress: bool = True, on_evaluation: Callable[[Progress], None] | None = None,
+    show_progress: bool = True, on_evaluation: Callable[[Progress], None] | None = None, cache: Path | None = None,
 ) -> Progress:  # fmt: skip
     """Trains what is trainable in ``model`` on the training part of ``domain`` and leaves the best validated state in it.
 
@@ -121,7 +122,7 @@ def fit(
         model: with ``requires_grad`` set on exactly what is to train. domain: whose validation items choose the best state (NDCG@10).
         spec: budget and step sizes. seed: of batches, negatives and dropout. checkpoint: file to resume from and to write
             at each validation; one file, renamed into place. show_progress: a bar with loss and HR@10.
-        on_evaluation: called after each validation, once its checkpoint is on disk.
+        on_evaluation: called after each validation, once its checkpoint is on disk. cache: folder for states of a fixed backbone.
 
     Raises:
         UserError: if nothing is trainable, the loss is no longer a number, or the checkpoint belongs to another run.
@@ -147,7 +148,7 @@ def fit(
     torch.manual_seed(seed)
     if checkpoint is not None and checkpoint.exists():
         progress = _load(checkpoint, trained, best, optimizer)
-    features = item_features(model, domain)
+    features = item_features(model, domain, cache)
     if not progress.history:  # an untrained start can be the best: then best_step is 0, and the record shows it
         valid = metrics(evaluate(model, domain, "valid", _vectors(model, domain, features)))
         progress.history.append({"step": 0, **valid})
@@ -197,11 +198,13 @@ def _done(progress: Progress, spec: TrainSpec) -> bool:
     return waited and progress.step >= max(spec.min_steps, 1)
 
 
-def item_features(model: TransRec, domain: Domain) -> Callable[[Tensor], dict[str, Tensor]]:
-    """Item numbers -> what the item encoder reads; if the backbone is fixed, its pooled states, computed once here."""
+def item_features(model: TransRec, domain: Domain, cache: Path | None = None) -> Callable[[Tensor], dict[str, Tensor]]:
+    """Item numbers -> what the item encoder reads; if the backbone is fixed, its pooled states, computed once (for all runs that share ``cache``)."""
     device = next(model.parameters()).device
     if model.backbone_is_fixed():
-        pooled = model.pooled_catalogue(domain.catalog)
+        facts = f"{domain.catalog.fingerprint()} {model.spec.pooling} {model.reads_every_layer('item')}"
+        weights = list(model.backbone_parameters())
+        pooled = cached_states(cache, weights, facts, lambda: model.pooled_catalogue(domain.catalog)).to(device)
         return lambda items: {"pooled": pooled[items]}
     return lambda items: {k: v.to(device) for k, v in domain.catalog.batch(items.cpu()).items()}
 

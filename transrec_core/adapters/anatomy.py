@@ -112,7 +112,8 @@ ANATOMY: dict[str, Anatomy] = {
     "sasrec": _SASREC,
 }
 
-#: Roles of the modules in a layer; besides these there are "norm" in a layer, and "embeddings", "table", "states", "readout" and "head" of an encoder.
+#: Roles of the modules in a layer; besides these there are "norm" in a layer, and "embeddings", "table", "states", "readout" and
+#: "head" of an encoder.
 ROLES = ("attend", "query", "key", "value", "attention", "expand", "hidden", "ffn")
 
 

@@ -10,6 +10,7 @@ Both objectives train the same network. SASRec predicts the next item at every p
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -117,6 +118,10 @@ class TransRec(nn.Module, AdapterMixin):
             return False
         acted = self.acts_on("item_encoder.backbone", "item_encoder.states")
         return not acted and not any(p.requires_grad for p in self.item_encoder.backbone.parameters())
+
+    def backbone_parameters(self) -> Iterator[nn.Parameter]:
+        """The pretrained weights of the item encoder, in a fixed order (none for item IDs)."""
+        return self.item_encoder.backbone.parameters() if isinstance(self.item_encoder, ItemEncoder) else iter(())
 
     def reads_every_layer(self, encoder: str) -> bool:
         """Whether an active adapter reads all layers of ``encoder`` ("item" or "user")."""
