@@ -40,12 +40,13 @@ from transrec_core.adapters import METHODS, AdapterConfig
 from transrec_core.book import show_table, style
 from transrec_core.costs import measure
 from transrec_core.data.loading import load_domain
-from transrec_core.grids import GRID, cell_specs, load_profile, run_spec
+from transrec_core.grids import cell_specs, load_profile, run_spec
 from transrec_core.params import count
 from transrec_core.statistics import hits, interval
 from transrec_core.store import Store
 from transrec_core.stages import build_model
 from transrec_core.study import run_many
+from transrec_core.tuning import GRID
 
 style()
 torch.set_num_threads(1)

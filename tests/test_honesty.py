@@ -8,11 +8,12 @@ import pytest
 
 from transrec_core.data.loading import load_domain
 from transrec_core.evaluation import evaluate, metrics, popularity_ranks
-from transrec_core.grids import GRID, cell_specs, load_profile, run_spec, step_sizes
+from transrec_core.grids import cell_specs, load_profile, run_spec
 from transrec_core.sources import FOLDER, wanted
 from transrec_core.stages import ASSETS, build_model, initial_model
 from transrec_core.store import Store
 from transrec_core.study import run
+from transrec_core.tuning import GRID, step_sizes
 
 LAPTOP = load_profile("laptop")
 QUESTIONS = LAPTOP.questions.values()

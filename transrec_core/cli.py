@@ -121,8 +121,9 @@ def tune_command(
     again: Annotated[bool, typer.Option("--again", help="Tune everything again, not only what has no step size yet.")] = False,
 ) -> None:
     """Choose each method's step size on the tuning seed and the validation users, and write profiles/step_sizes.yaml."""
-    from transrec_core.grids import load_profile, tune
+    from transrec_core.grids import load_profile
     from transrec_core.store import Store
+    from transrec_core.tuning import tune
 
     typer.echo(yaml.safe_dump(tune(load_profile(profile), Store(store), again=again), sort_keys=False))
 

@@ -1,48 +1,25 @@
 """Which runs make up a research question: profiles (how big), cells (which comparison), step sizes (how tuned).
 
 A *cell* is one comparison: a modality, a setting of the titles, an objective, and the methods compared there. A *factor* is one thing
-that is varied in a cell (where an adapter sits, how much data there is), each of its levels a few changes of the specification. Step sizes are
-chosen by ``transrec tune``: every method gets a grid of the same length, one tuning seed that is used for nothing else, and
-the validation users; the choice is written to ``profiles/step_sizes.yaml`` with the figures that it rests on.
+that is varied in a cell (where an adapter sits, how much data there is), each of its levels a few changes of the specification.
 """
 
 from __future__ import annotations
 
-import copy
-import functools
 import itertools
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from transrec_core.adapters import METHODS
 from transrec_core.adapters.base import StrictModel
 from transrec_core.errors import UserError
-from transrec_core.files import atomic_write
-from transrec_core.specs import RunSpec, validated
-from transrec_core.store import Store
-from transrec_core.study import run_many
+from transrec_core.specs import RunSpec, read_yaml, validated
+from transrec_core.tuning import GRID, STEP_SIZES, tuned
 
 PROFILES = Path(__file__).parent / "profiles"
-STEP_SIZES = PROFILES / "step_sizes.yaml"
-TUNING_SEED = 0
-
-_MATRICES = (5e-3, 1e-2, 2e-2, 4e-2)  # adapters made of matrices, and the head
-_VECTORS = (1e-2, 2e-2, 4e-2, 8e-2)  # adapters made of vectors
-
-#: Equal length for every method (see book/protocol.md). One number a run: the peak learning rate of all that trains.
-GRID: dict[str, tuple[float, ...]] = {
-    "full": (1e-3, 2e-3, 4e-3, 8e-3),
-    "scratch": (1e-3, 2e-3, 4e-3, 8e-3),
-    "item_id": (1e-3, 4e-3, 1.6e-2, 6.4e-2),
-    **dict.fromkeys(("head", "houlsby", "pfeiffer", "parallel", "compacter", "lora", "dora", "side"), _MATRICES),
-    "rslora": (2.5e-3, 5e-3, 1e-2, 2e-2),  # its update is sqrt(rank) times LoRA's
-    "k_adapter": (2.5e-3, 5e-3, 1e-2, 2e-2),  # it is made of transformer layers
-    **dict.fromkeys(("ia3", "bitfit", "layernorm"), _VECTORS),
-    **dict.fromkeys(("prompt", "prefix"), (1e-2, 3e-2, 1e-1, 3e-1)),
-}
 
 
 class Factor(StrictModel):
@@ -141,16 +118,46 @@ class Profile(StrictModel):
 
 
 def load_profile(name: str) -> Profile:
-    """A profile by name.
+    """A profile by name. One that says ``extends: OTHER`` has all that the other has, with its own fields laid over.
 
     Raises:
         UserError: if there is none of that name.
     """
+    return Profile.model_validate(_profile_fields(name))
+
+
+def _profile_fields(name: str) -> dict[str, Any]:
     path = PROFILES / f"{name}.yaml"
     if name == STEP_SIZES.stem or not path.is_file():
         known = sorted(p.stem for p in PROFILES.glob("*.yaml") if p != STEP_SIZES)
         raise UserError(f"no profile '{name}' (there are: {', '.join(known)})")
-    return Profile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    parent = fields.pop("extends", None)
+    return fields if parent is None else merged(_profile_fields(parent), fields)
+
+
+def load_study(name: str, profile: str) -> tuple[Profile, Question]:
+    """A question of a profile by name, or a study of one's own from a YAML file.
+
+    The file has the question's ``seeds`` and ``cells``, and may have ``profile`` (whose base, factors and step sizes it builds on) and ``base``,
+    ``overrides``, ``factors`` and ``tunings``, which are laid over the profile's.
+
+    Raises:
+        UserError: if there is no such question or file, or a field of it is wrong.
+    """
+    if not name.endswith((".yaml", ".yml")):
+        found = load_profile(profile)
+        return found, found.question(name)
+    fields = read_yaml(Path(name), "a study's seeds and cells")
+    parent = _profile_fields(str(fields.pop("profile", profile)))
+    question = {key: fields.pop(key) for key in ("seeds", "cells") if key in fields}
+    try:
+        found = Profile.model_validate(merged(parent, fields) | {"questions": {"study": question}})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part not in ("questions", "study"))
+        raise UserError(f"{name}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}") from None
+    return found, found.question("study")
 
 
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -201,7 +208,7 @@ def run_spec(
     else:
         fields = {**fields, "strategy": method, "adapter": None}
     if method in GRID:
-        value = tuned(cell, method, tuning) if lr is None else lr
+        value = tuned(cell.name, method, tuning) if lr is None else lr
         fields = merged(fields, {"training": {"lr": {part: value for part in ("encoder", "head", "user", "adapter")}}})
     for key, value in changes.items():
         if key.startswith("adapter.") and method not in METHODS:
@@ -231,66 +238,3 @@ def cell_specs(profile: Profile, cell: Cell, seeds: tuple[int, ...]) -> list[Run
         chosen = seeds if control in GRID else seeds[:1]
         specs += [run_spec(profile, cell, control, seed) for seed in chosen]
     return specs
-
-
-def step_sizes() -> dict[str, Any]:
-    """The table that :func:`tune` wrote: {cell, or cell and tuning: {method: {"chosen", "valid NDCG@10", "best step"}}}. Not to be changed."""
-    return _read_step_sizes(STEP_SIZES.stat().st_mtime_ns) if STEP_SIZES.exists() else {}
-
-
-@functools.lru_cache(maxsize=1)
-def _read_step_sizes(changed: int) -> dict[str, Any]:
-    return dict(yaml.safe_load(STEP_SIZES.read_text(encoding="utf-8")))
-
-
-def tuning_name(cell: Cell, tuning: str | None) -> str:
-    """Key of a cell's step sizes, under a tuning of its own if it names one."""
-    return cell.name if tuning is None else f"{cell.name}-{tuning}"
-
-
-def tuned(cell: Cell, method: str, tuning: str | None = None) -> float:
-    """The chosen step size of a method in a cell.
-
-    Raises:
-        UserError: if it was never tuned.
-    """
-    name = tuning_name(cell, tuning)
-    try:
-        return float(step_sizes()[name][method]["chosen"])
-    except KeyError:
-        raise UserError(f"{method} has no step size for {name}; `transrec tune` chooses one") from None
-
-
-def tune(profile: Profile, store: Store, workers: int | None = None, again: bool = False) -> dict[str, Any]:
-    """Runs the grid of every method in every cell with the tuning seed and writes the choices (highest validation NDCG@10).
-
-    Args:
-        again: also tune what the table has already; otherwise only what is missing, such as a new method.
-
-    Returns:
-        {cell: {method: {"chosen": step size, "valid NDCG@10": {step size: figure}, "best step": {step size: step}}}}
-    """
-    table = {} if again else copy.deepcopy(step_sizes())
-    wanted: dict[tuple[str, str], tuple[Cell, dict[str, Any]]] = {}
-    for cell in (cell for question in profile.questions.values() for cell in question.cells):
-        for method in (*cell.methods, *profile.controls):
-            wanted.setdefault((cell.name, method), (cell, {}))
-        for factor in (profile.factors[name] for name in cell.vary):
-            for tuning in {changes["tuning"] for changes in factor.levels.values() if "tuning" in changes}:
-                for method in factor.methods:
-                    wanted.setdefault((tuning_name(cell, tuning), method), (cell, profile.tunings[tuning]))
-    plan = [
-        (name, method, lr, run_spec(profile, cell, method, TUNING_SEED, lr, changes))
-        for (name, method), (cell, changes) in wanted.items() if method in GRID and method not in table.get(name, {}) for lr in GRID[method]
-    ]  # fmt: skip
-    records = run_many([spec for *_, spec in plan], store, workers=workers)
-    for (name, method, lr, _), record in zip(plan, records, strict=True):
-        entry = table.setdefault(name, {}).setdefault(method, {"chosen": None, "valid NDCG@10": {}, "best step": {}})
-        entry["valid NDCG@10"][lr] = round(record.facts["valid"]["NDCG@10"], 4)
-        entry["best step"][lr] = record.facts["best_step"]
-    for methods in table.values():
-        for entry in methods.values():
-            entry["chosen"] = max(entry["valid NDCG@10"], key=entry["valid NDCG@10"].get)
-    head = "# Written by `transrec tune`: validation figures of the tuning seed and the step size chosen from them. Do not edit.\n"
-    atomic_write(STEP_SIZES, head + yaml.safe_dump(table, sort_keys=False))
-    return table

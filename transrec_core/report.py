@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from transrec_core.adapters import METHODS
-from transrec_core.grids import Cell, step_sizes
+from transrec_core.grids import Cell
 from transrec_core.specs import TRAINED
 from transrec_core.statistics import ALPHA, RELATIVE_MARGIN, hits, interval, paired_difference, verdicts
 from transrec_core.store import Record
 from transrec_core.study import ranks_by_seed
+from transrec_core.tuning import step_sizes
 
 #: Names in tables and figures, in the order of tables.
 NAMES = {

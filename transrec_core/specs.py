@@ -128,18 +128,27 @@ def read_spec(path: str | Path, changes: list[str] | None = None) -> RunSpec:
     Raises:
         UserError: if the file is missing or not YAML, a key is unknown (the nearest is named), or a value is not fit.
     """
-    path = Path(path)
+    fields = read_yaml(Path(path), "a run's specification")
+    return validated(with_changes(fields, changes or []), str(path))
+
+
+def read_yaml(path: Path, what: str) -> dict[str, Any]:
+    """The mapping in a YAML file; an empty file is an empty mapping.
+
+    Raises:
+        UserError: if the file is missing, is not YAML, or holds something else; ``what`` says what it should hold.
+    """
     try:
         fields = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; give a YAML file with a run's specification") from None
+        raise UserError(f"{path}: no such file; give a YAML file with {what}") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder; give the YAML file in it") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(fields, dict):
-        raise UserError(f"{path}: a specification is a mapping of keys to values, not a {type(fields).__name__}")
-    return validated(with_changes(fields, changes or []), str(path))
+        raise UserError(f"{path}: {what} is a mapping of keys to values, not a {type(fields).__name__}")
+    return fields
 
 
 def with_changes(fields: dict[str, Any], changes: list[str]) -> dict[str, Any]:
@@ -163,4 +172,4 @@ def with_changes(fields: dict[str, Any], changes: list[str]) -> dict[str, Any]:
     return fields
 
 
-__all__ = ["FROM_SOURCE", "TRAINED", "RunSpec", "SourceSpec", "StepSizes", "content_hash", "read_spec", "validated", "with_changes"]
+__all__ = ["FROM_SOURCE", "TRAINED", "RunSpec", "SourceSpec", "StepSizes", "content_hash", "read_spec", "read_yaml", "validated", "with_changes"]

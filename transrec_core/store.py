@@ -1,10 +1,12 @@
 """Records on disk: one folder a run, named by its specification's content hash, written whole or not at all.
 
 STORE/<id>/spec.yaml      the specification, ready for `transrec run`
-STORE/<id>/ranks.npy      rank of each test case's target, int32
-STORE/<id>/record.json    metrics, costs, versions; written last: a run is recorded if and only if this is there
+STORE/<id>/ranks.npy      rank of each test case's target
+STORE/<id>/record.json    metrics, costs, versions, checksums; written last: a run is recorded if and only if this is there
+STORE/<id>/failure.json   the error of a run that failed; gone once it succeeds
 STORE/<id>/checkpoint.safetensors   while a run is under way
-STORE/sources/<id>/       source models
+STORE/*.jsonl             packed records (see shelf.py), which can only be read
+STORE/sources, features   artefacts that runs share; STORE/locks: who is at work
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import hashlib
 import io
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +23,18 @@ import numpy as np
 import yaml
 
 from transrec_core.errors import UserError
+from transrec_core.evaluation import CUTOFFS, metrics
 from transrec_core.files import atomic_write
+from transrec_core.shelf import DamagedRecord, Packed, read_shelf
 from transrec_core.specs import RunSpec, validated
+
+#: What is kept of a run, in the order in which it is written.
+FILES = ("spec.yaml", "ranks.npy", "failure.json", "record.json")
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a finished run. ``facts`` is the content of record.json."""
+    """What is known of a finished run. ``facts`` is the content of record.json; ``ranks`` of packed records stop at 21."""
 
     spec: RunSpec
     facts: dict[str, Any]
@@ -39,6 +47,10 @@ class Record:
     @property
     def metrics(self) -> dict[str, float]:
         return dict(self.facts["metrics"])
+
+    def same_ranks(self, other: Record) -> bool:
+        """Whether both runs ranked every test case alike, to the last one (by checksum, so also for packed records)."""
+        return bool(self.facts["ranks_sha256"] == other.facts["ranks_sha256"])
 
 
 def seal(spec: RunSpec, facts: dict[str, Any]) -> str:
@@ -56,8 +68,17 @@ class Store:
     def folder(self, run_id: str) -> Path:
         return self.root / run_id
 
+    @cached_property
+    def packed(self) -> dict[str, Packed]:
+        """Packed records by id, their lines not looked at yet."""
+        return read_shelf(self.root)
+
     def has(self, run_id: str) -> bool:
-        return (self.folder(run_id) / "record.json").is_file()
+        return (self.folder(run_id) / "record.json").is_file() or run_id in self.packed
+
+    def ids(self) -> list[str]:
+        """Ids of all recorded runs."""
+        return sorted({p.parent.name for p in self.root.glob("*/record.json")} | set(self.packed))
 
     def write(self, spec: RunSpec, facts: dict[str, Any], ranks: np.ndarray) -> Record:
         """Writes a record; record.json comes last and holds the checksums of the ranks and of itself with the specification."""
@@ -68,34 +89,83 @@ class Store:
         np.save(buffer, ranks, allow_pickle=False)
         facts = {**facts, "ranks_sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
         facts["sha256"] = seal(spec, facts)
+        (folder / "record.json").unlink(missing_ok=True)  # while the other files are those of a new run, the old record does not hold
         atomic_write(folder / "spec.yaml", yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False))
         atomic_write(folder / "ranks.npy", buffer.getvalue())
         atomic_write(folder / "record.json", json.dumps(facts, indent=2) + "\n")
-        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        for left in ("checkpoint.safetensors", "failure.json"):
+            (folder / left).unlink(missing_ok=True)
         return Record(spec, facts, ranks)
+
+    def files(self, run_id: str) -> dict[str, bytes]:
+        """The files of a record, or of a failure, as they are, for a store on another machine."""
+        return {name: (self.folder(run_id) / name).read_bytes() for name in FILES if (self.folder(run_id) / name).exists()}
+
+    def adopt(self, run_id: str, files: dict[str, bytes]) -> None:
+        """Writes what another machine recorded of a run."""
+        for name in FILES:
+            if name in files:
+                atomic_write(self.folder(run_id) / name, files[name])
 
     def read(self, run_id: str) -> Record:
         """Reads a record by its id or an unambiguous beginning of it.
 
         Raises:
-            UserError: if there is none, or its files are damaged.
+            UserError: if there is none, or its files are damaged (then a :class:`DamagedRecord`).
         """
-        found = sorted(p.parent.name for p in self.root.glob(f"{run_id}*/record.json")) if run_id else []
+        found = [run_id] if run_id and self.has(run_id) else [known for known in self.ids() if run_id and known.startswith(run_id)]
         if len(found) != 1:
             many = f"several runs begin with '{run_id}': {', '.join(found)}" if found else f"no run '{run_id}'"
             raise UserError(f"{self.root}: {many}; `transrec runs` lists them")
         folder = self.folder(found[0])
+        if not (folder / "record.json").is_file():
+            packed = self.packed[found[0]]
+            return Record(*packed.read())
         try:
             facts = json.loads((folder / "record.json").read_text(encoding="utf-8"))
             spec = validated(yaml.safe_load((folder / "spec.yaml").read_text(encoding="utf-8")), str(folder / "spec.yaml"))
             data = (folder / "ranks.npy").read_bytes()
             if hashlib.sha256(data).hexdigest() != facts["ranks_sha256"]:
                 raise ValueError("ranks.npy is not what was written (checksum)")
-            return Record(spec, facts, np.load(io.BytesIO(data), allow_pickle=False))
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{folder}: damaged record ({str(error).splitlines()[0]}); delete the folder and run it again") from None
+            ranks = np.load(io.BytesIO(data), allow_pickle=False)
+            if facts.get("sha256", seal(spec, facts)) != seal(spec, facts):
+                raise ValueError("record.json or spec.yaml is not what was written (checksum)")
+            wrong = [name for name, value in metrics(ranks).items() if abs(facts["metrics"][name] - value) > 1e-9]
+            if wrong:
+                raise ValueError(f"{wrong[0]} is not what the ranks give")
+            if spec.id() != folder.name:
+                raise ValueError("spec.yaml is not of this run, or a default has changed since")
+            return Record(spec, facts, ranks)
+        except (OSError, ValueError, KeyError, UserError) as error:
+            raise DamagedRecord(folder, str(error).splitlines()[0]) from None
+
+    def scan(self) -> tuple[list[Record], dict[str, str]]:
+        """All sound records, oldest first, and what is wrong with the others by id."""
+        records, damaged = [], {}
+        for run_id in self.ids():
+            try:
+                records.append(self.read(run_id))
+            except DamagedRecord as error:
+                damaged[run_id] = error.reason
+        return sorted(records, key=lambda r: (r.facts["finished"], r.id)), damaged
 
     def all(self) -> list[Record]:
-        """All records, oldest first."""
-        records = [self.read(p.parent.name) for p in self.root.glob("*/record.json")]
-        return sorted(records, key=lambda r: (r.facts["finished"], r.id))
+        """All records, oldest first.
+
+        Raises:
+            UserError: if one is damaged.
+        """
+        return sorted((self.read(run_id) for run_id in self.ids()), key=lambda r: (r.facts["finished"], r.id))
+
+    def write_failure(self, spec: RunSpec, facts: dict[str, Any]) -> None:
+        """Records that a run failed, and why."""
+        atomic_write(self.folder(spec.id()) / "spec.yaml", yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False))
+        atomic_write(self.folder(spec.id()) / "failure.json", json.dumps(facts, indent=2) + "\n")
+
+    def failures(self) -> dict[str, dict[str, Any]]:
+        """What is known of failed runs, by id; a run that has succeeded since is not among them."""
+        found = {p.parent.name: p for p in self.root.glob("*/failure.json") if not (p.parent / "record.json").exists()}
+        return {run_id: json.loads(path.read_text(encoding="utf-8")) for run_id, path in sorted(found.items())}
+
+
+__all__ = ["CUTOFFS", "DamagedRecord", "Record", "Store", "seal"]

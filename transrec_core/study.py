@@ -1,24 +1,22 @@
-"""Where a specification becomes a record: one run, and many side by side."""
+"""Where a specification becomes a record: one run, and many together."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from tqdm import tqdm
+from accelerate import PartialState
 
+from transrec_core.artefacts import exclusive
 from transrec_core.data.catalog import IdCatalog
 from transrec_core.data.loading import world
 from transrec_core.errors import UserError
 from transrec_core.evaluation import evaluate, metrics, popularity_ranks
+from transrec_core.executors import execute
 from transrec_core.provenance import environment
 from transrec_core.specs import TRAINED, RunSpec
 from transrec_core.stages import build_model, domains
@@ -29,9 +27,20 @@ from transrec_core.training import fit, peak_memory_mb, reset_peak_memory
 def run(spec: RunSpec, store: Store, data_root: Path = Path(), refresh: bool = False, show_progress: bool = True) -> Record:
     """Runs a specification, or returns its record if there is one. A killed run goes on from its last validation.
 
+    Two processes that are asked for the same run do it once; processes that ``accelerate launch`` started share it, and the main one writes.
+
     Raises:
         UserError: for anything that the user can mend; also if a record was made from other data of the same name.
     """
+    asked = time.time()
+    with exclusive(store.root / "locks" / spec.id()):
+        path = store.folder(spec.id()) / "record.json"
+        if refresh and path.exists() and path.stat().st_mtime > asked:
+            refresh = False  # somebody else was asked for the same, and has just done it
+        return _run(spec, store, data_root, refresh, show_progress)
+
+
+def _run(spec: RunSpec, store: Store, data_root: Path, refresh: bool, show_progress: bool) -> Record:
     source, target = domains(spec, data_root)
     if spec.strategy == "item_id":
         target = replace(target, catalog=IdCatalog(target.catalog.n_items), truth=None)
@@ -67,12 +76,10 @@ def run(spec: RunSpec, store: Store, data_root: Path = Path(), refresh: bool = F
         facts["peak_memory_mb"] = round(peak_memory_mb(next(model.parameters()).device), 1)
         ranks = evaluate(model, target, "all")
     facts |= {"metrics": metrics(ranks), "cases": len(ranks), "seconds": round(time.perf_counter() - began, 3)}
-    return store.write(spec, facts | environment(), ranks)
-
-
-def _worker(spec: RunSpec, root: Path, data_root: Path) -> str:
-    torch.set_num_threads(1)
-    return run(spec, Store(root), data_root, show_progress=False).id
+    if PartialState().is_main_process:
+        store.write(spec, facts | environment(), ranks)
+    PartialState().wait_for_everyone()
+    return store.read(spec.id())
 
 
 def run_many(specs: Iterable[RunSpec], store: Store, data_root: Path = Path(), workers: int | None = None) -> list[Record]:
@@ -85,18 +92,11 @@ def run_many(specs: Iterable[RunSpec], store: Store, data_root: Path = Path(), w
         UserError: after all others are done, if a run failed; names it and its error.
     """
     specs = list(specs)
-    todo = {spec.id(): spec for spec in specs if not store.has(spec.id())}
-    failed: dict[str, BaseException] = {}
-    if todo:
-        count = min(workers or len(os.sched_getaffinity(0)), len(todo))
-        with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-            futures = {pool.submit(_worker, spec, store.root, data_root): spec for spec in todo.values()}
-            for future in tqdm(as_completed(futures), total=len(futures), unit="run", mininterval=5):
-                if future.exception() is not None:
-                    failed[futures[future].id()] = future.exception()  # type: ignore[assignment]
+    failed = execute(specs, store, data_root, workers=workers)
     if failed:
-        run_id, error = next(iter(failed.items()))
-        raise UserError(f"{len(failed)} of {len(todo)} runs failed; first {run_id} ({todo[run_id].method}): {error}")
+        run_id, reason = next(iter(failed.items()))
+        method = next(spec.method for spec in specs if spec.id() == run_id)
+        raise UserError(f"{len(failed)} of {len(specs)} runs failed; first {run_id} ({method}): {reason}")
     return [store.read(spec.id()) for spec in specs]
 
 

@@ -1,0 +1,194 @@
+"""Many runs: side by side in processes of this machine, or on the workers of a Dask scheduler; the records are the same either way.
+
+A worker that dies takes nothing with it: finished runs are on disk, the one under way goes on from its last validation. A run that fails is
+recorded with its error and stops no other. A run that was tried several times leaves one record.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import threading
+import traceback
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from transrec_core.errors import UserError
+from transrec_core.progress import Forecast, told
+from transrec_core.provenance import code_version, environment
+from transrec_core.specs import RunSpec
+from transrec_core.store import DamagedRecord, Store
+
+#: How often a run may lose its worker (killed, out of memory) before it counts as failed.
+TRIES = 5
+
+
+def execute(
+    specs: Iterable[RunSpec], store: Store, data_root: Path = Path(), workers: int | None = None, scheduler: str | None = None,
+    refresh: bool = False,
+) -> dict[str, str]:  # fmt: skip
+    """Makes sure that each specification is recorded in ``store``.
+
+    Args:
+        workers: processes of this machine, one thread each; None means one for each core.
+        scheduler: address of a Dask scheduler whose workers run instead. Where they share no folder with this machine, records come back to it.
+        refresh: run again what was recorded by another version of the code, or is damaged.
+
+    Returns:
+        The errors of runs that failed, by id; empty if all is well.
+
+    Raises:
+        OSError: if records can't be written (a full disk), or the scheduler is lost. What is recorded stays; the same call goes on from there.
+    """
+    plan = {spec.id(): spec for spec in specs}
+    stale = {run_id for run_id in plan if store.has(run_id) and is_stale(store, run_id)} if refresh else set()
+    todo = {run_id: spec for run_id, spec in plan.items() if run_id in stale or not store.has(run_id)}
+    if not todo:
+        return {}
+    count = min(workers or cores(), len(todo))
+    forecast = Forecast(store)
+    failed: dict[str, str] = {}
+    ended = _on_dask(todo, store, data_root, scheduler, stale) if scheduler else _on_this_machine(todo, store, data_root, count, stale)
+    with tqdm(total=len(plan), initial=len(plan) - len(todo), unit="run", mininterval=2) as bar:
+        for run_id, error in ended:
+            del todo[run_id]
+            if error is not None:
+                failed[run_id] = error
+            left = forecast.total(todo.values())
+            running = min(count, len(todo)) if scheduler is None else "on Dask"
+            bar.set_postfix_str(f"running {running}, failed {len(failed)}" + told(left, count))
+            bar.update()
+    return failed
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def is_stale(store: Store, run_id: str) -> bool:
+    """Whether a record was made by another version of the code, or is damaged."""
+    try:
+        return bool(store.read(run_id).facts.get("code") != code_version())
+    except DamagedRecord:
+        return True
+
+
+def attempt(spec: RunSpec, root: Path, data_root: Path, refresh: bool) -> str | None:
+    """Runs one specification in a worker.
+
+    Returns:
+        None, or the error as one line, which is then in the store as well.
+
+    Raises:
+        OSError: if the machine failed rather than the run.
+    """
+    from transrec_core.study import run  # a run is made of all the rest
+
+    torch.set_num_threads(1)
+    store = Store(root)
+    try:
+        run(spec, store, data_root, refresh, show_progress=False)
+    except OSError:
+        raise
+    except Exception as error:
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        lines = [] if isinstance(error, UserError) else traceback.format_exc().splitlines()[-6:]
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        store.write_failure(spec, {"id": spec.id(), "error": message, "kind": type(error).__name__, "trace": lines, "failed": now})
+        return message
+    return None
+
+
+def _lost(spec: RunSpec, store: Store) -> str:
+    message = f"its worker died {TRIES} times (out of memory, or killed)"
+    store.write_failure(spec, {"id": spec.id(), "error": message, "kind": "WorkerLost", "trace": [], "failed": environment()["finished"]})
+    return message
+
+
+def _on_this_machine(todo: dict[str, RunSpec], store: Store, data_root: Path, count: int, stale: set[str]) -> Iterator[tuple[str, str | None]]:
+    queue, lost = deque(todo.values()), Counter[str]()
+    while queue:
+        pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_end_with_parent)
+        flying: dict[Future[str | None], RunSpec] = {}
+        try:
+            while queue or flying:
+                while queue and len(flying) < count:  # no more than there are workers: who flies when the pool breaks was at work
+                    spec = queue.popleft()
+                    flying[pool.submit(attempt, spec, store.root, data_root, spec.id() in stale)] = spec
+                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                    error = future.result()
+                    yield flying.pop(future).id(), error
+        except BrokenProcessPool:
+            for spec in flying.values():
+                lost[spec.id()] += 1
+                if store.has(spec.id()) and not (spec.id() in stale and is_stale(store, spec.id())):
+                    yield spec.id(), None
+                elif lost[spec.id()] >= TRIES:
+                    yield spec.id(), _lost(spec, store)
+                else:
+                    queue.append(spec)  # behind the others, which may have done nothing wrong
+        finally:
+            _kill(pool)
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    # After an error, or Ctrl-C, nobody waits for runs under way: their checkpoints are on disk.
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join(timeout=10)
+
+
+def _end_with_parent() -> None:
+    # A worker whose parent was killed would otherwise wait for work for ever.
+    def watch() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _on_dask(todo: dict[str, RunSpec], store: Store, data_root: Path, address: str, stale: set[str]) -> Iterator[tuple[str, str | None]]:
+    try:
+        from distributed import Client, KilledWorker, as_completed
+    except ImportError:
+        raise UserError("--scheduler needs an optional package: pip install -e '.[dask]' -c constraints.txt") from None
+    try:
+        client = Client(address, timeout=20, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise UserError(f"--scheduler {address}: no Dask scheduler answers ({str(error).splitlines()[0]})") from None
+    with client:
+        root, data = store.root.resolve(), data_root.resolve()
+        futures = {
+            client.submit(_attempt_elsewhere, spec, root, data, run_id in stale, key=f"{run_id}-{os.getpid()}", pure=False, retries=TRIES): run_id
+            for run_id, spec in todo.items()
+        }
+        for future in as_completed(list(futures)):
+            run_id = futures[future]
+            try:
+                message, files = future.result()
+            except KilledWorker:
+                message, files = _lost(todo[run_id], store), {}
+            except OSError:
+                raise
+            except Exception as reason:  # cancelled: the scheduler is gone
+                raise OSError(f"the Dask scheduler at {address} is lost ({type(reason).__name__}); start it again and repeat the command") from None
+            if files and store.files(run_id) != files:  # no shared folder
+                store.adopt(run_id, files)
+            yield run_id, message
+
+
+def _attempt_elsewhere(spec: RunSpec, root: Path, data_root: Path, refresh: bool) -> tuple[str | None, dict[str, bytes]]:
+    return attempt(spec, root, data_root, refresh), Store(root).files(spec.id())
