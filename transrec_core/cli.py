@@ -68,10 +68,19 @@ def runs(store: StoreOption = Path("runs")) -> None:
     from transrec_core.report import records_frame
     from transrec_core.store import Store
 
-    records = Store(store).all()
-    if not records:
+    found = Store(store)
+    records, damaged = found.scan()
+    failures = found.failures()
+    if not (records or damaged or failures):
         raise UserError(f"{store}: no records; `transrec run` makes one, --store names another folder")
-    typer.echo(records_frame(records).to_string(index=False))
+    if records:
+        typer.echo(records_frame(records).to_string(index=False))
+    for run_id, failure in failures.items():
+        typer.echo(f"failed: {run_id}  {failure['error']}")
+    for run_id, reason in damaged.items():
+        typer.echo(f"damaged: {run_id}  {reason}")
+    if damaged:
+        raise typer.Exit(1)
 
 
 @app.command("show")
@@ -130,26 +139,63 @@ def tune_command(
 
 @app.command("study")
 def study_command(
-    question: Annotated[str, typer.Argument(help="A question of the profile, e.g. rq2.")],
+    question: Annotated[str, typer.Argument(help="A question of the profile (rq1 to rq4), or a YAML file with seeds and cells.")],
     profile: Annotated[str, typer.Option(help="How big: smoke, laptop or study.")] = "laptop",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and which are recorded, run nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs, what is recorded, and the expected time; run nothing.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show the progress of a study that another terminal runs.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Run again what is damaged or was recorded by other code.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes, one thread each; by default one for each core.")] = None,
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler whose workers run it, e.g. tcp://host:8786.")] = None,
+    store: StoreOption = Path("runs"),
+    data_root: RootOption = Path(),
+) -> None:
+    """Run a study and record it; what is recorded already is not run again, what was interrupted goes on."""
+    from transrec_core.executors import cores, execute
+    from transrec_core.grids import load_study, question_specs
+    from transrec_core.progress import Forecast, duration, state, told
+    from transrec_core.progress import watch as watch_progress
+    from transrec_core.store import Store
+
+    plan = question_specs(*load_study(question, profile))
+    specs = {run_id: spec for run_id, (_, _, spec) in plan.items()}
+    records = Store(store)
+    if watch:
+        watch_progress(records, specs)
+        return
+    if dry_run:
+        states = {run_id: state(records, run_id) for run_id in plan}
+        forecast = Forecast(records)
+        for run_id, (cell, variant, spec) in plan.items():
+            seconds = None if states[run_id] == "recorded" else forecast.seconds(spec)
+            typer.echo(f"{run_id}  {states[run_id]:<10}  {cell.name:<26} {variant.label():<34} seed {spec.seed}  "
+                       f"{'' if seconds is None else duration(seconds):>6}".rstrip())  # fmt: skip
+        todo = [run_id for run_id, what in states.items() if what not in ("recorded", "other code")]
+        others = sum(what == "other code" for what in states.values())
+        left = forecast.total(specs[run_id] for run_id in todo)
+        typer.echo(f"{len(plan)} runs, {len(todo)} to run{told(left if todo else None, workers or cores())} with {workers or cores()} workers"
+                   + (f"; {others} recorded by another version of the code, which --refresh runs again" if others else ""))  # fmt: skip
+        return
+    failed = execute(specs.values(), records, data_root, workers, scheduler, refresh)
+    typer.echo(f"{len(plan)} runs, {sum(records.has(run_id) for run_id in plan)} recorded in {store}, {len(failed)} failed")
+    for run_id, error in failed.items():
+        typer.echo(f"failed: {run_id}  {plan[run_id][1].label()}, seed {specs[run_id].seed}: {error}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command("pack")
+def pack_command(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to, e.g. results/study.")],
     store: StoreOption = Path("runs"),
 ) -> None:
-    """Run a research question of the embedded world and record it; what is recorded already is not run again."""
-    from transrec_core.grids import cell_specs, load_profile
+    """Pack all records of a store into a few text files for shipping; a folder of packed records can be read like a store."""
+    from transrec_core.shelf import write_shelf
     from transrec_core.store import Store
-    from transrec_core.study import run_many
 
-    chosen = load_profile(profile)
-    asked = chosen.question(question)
-    plan = {spec.id(): (cell, spec) for cell in asked.cells for spec in cell_specs(chosen, cell, asked.seeds)}
-    records = Store(store)
-    if dry_run:
-        for run_id, (cell, spec) in plan.items():
-            typer.echo(f"{run_id}  {'recorded' if records.has(run_id) else 'to run  '}  {cell.name:<26} {spec.method:<11} seed {spec.seed}")
-    else:
-        run_many([spec for _, spec in plan.values()], records)
-    typer.echo(f"{len(plan)} runs, {sum(records.has(run_id) for run_id in plan)} recorded in {store}")
+    records = Store(store).all()
+    if not records:
+        raise UserError(f"{store}: no records to pack; --store names another folder")
+    typer.echo(f"{folder}: {len(records)} records, {write_shelf(records, folder):,} bytes")
 
 
 @app.command("params")

@@ -95,6 +95,92 @@ def plot_costs(summaries: Mapping[Cell, pd.DataFrame]) -> Figure:
     return figure
 
 
+#: Colours of verdicts, told apart by people who see few colours as well.
+VERDICTS = {"better": "C0", "comparable": "C2", "worse": "C3", "undecided": "0.45", "reference": "black"}
+
+
+def plot_forest(frames: Mapping[str, pd.DataFrame], margins: Mapping[str, float]) -> Figure:
+    """Differences of variants to the base point with intervals and the margin, from tables of ``comparisons.factor_summary`` by title."""
+    import matplotlib.pyplot as plt
+
+    from transrec_core.comparisons import said
+
+    shown = {title: frame[frame["verdict"] != "reference"].iloc[::-1] for title, frame in frames.items()}
+    heights = [0.42 * len(frame) + 1.3 for frame in shown.values()]
+    figure, axes = plt.subplots(len(shown), 1, figsize=(6.4, sum(heights)), height_ratios=heights, squeeze=False, layout="constrained")
+    for (title, frame), axis in zip(shown.items(), axes[:, 0], strict=True):
+        axis.axvspan(-margins[title], margins[title], color="0.9", zorder=0)
+        axis.axvline(0, color="0.4", lw=1)
+        for y, row in enumerate(frame.to_dict("records")):
+            color = VERDICTS[row["verdict"]]
+            axis.plot([row["difference low"], row["difference high"]], [y, y], color=color, lw=2)
+            axis.plot(row["difference"], y, "o", color=color, ms=6)
+        axis.set_yticks(range(len(frame)), [said(v) for v in frame["variant"]], fontsize=11)
+        axis.set(xlabel="HR@10 minus base point (points)", ylim=(-0.7, len(frame) - 0.3))
+        axis.set_title(title, loc="left", x=-0.6)
+        axis.grid(axis="y", visible=False)
+    handles = [Line2D([], [], color=color, marker="o", label=name) for name, color in VERDICTS.items() if name != "reference"]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+def plot_crossed(frame: pd.DataFrame, title: str) -> Figure:
+    """Quality by size for each position (a panel) and form (a line), from :func:`transrec_core.comparisons.crossed_frame`."""
+    import matplotlib.pyplot as plt
+
+    positions = list(dict.fromkeys(frame["position"]))
+    figure, axes = plt.subplots(len(positions), 1, figsize=(6.4, 2.6 * len(positions)), sharex=True, sharey=True, squeeze=False, layout="constrained")
+    for position, axis in zip(positions, axes[:, 0], strict=True):
+        for form, (color, marker) in {"serial": ("C0", "o"), "parallel": ("C1", "s")}.items():
+            rows = frame[(frame["position"] == position) & (frame["form"] == form)]
+            x = rows["size"] * (0.96 if form == "serial" else 1.04)  # side by side
+            axis.errorbar(
+                x, rows["quality"], [rows["quality"] - rows["low"], rows["high"] - rows["quality"]], color=color, marker=marker, lw=1.5, label=form
+            )
+        axis.set(ylabel="HR@10 (%)", xscale="log")
+        axis.set_title(position, loc="left")
+        axis.set_xticks(sorted(set(frame["size"])), [f"{size}" for size in sorted(set(frame["size"]))])
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    axes[-1, 0].set_xlabel("bottleneck size in the item encoder (half in the user encoder)")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False)
+    figure.suptitle(title, x=0.02, ha="left", fontsize=13)
+    return figure
+
+
+def plot_curves(frames: Mapping[str, pd.DataFrame], xlabel: str, lines: Mapping[str, Mapping[str, float]] | None = None) -> Figure:
+    """Learning curves with 95 % intervals, from tables of ``comparisons.curve`` by title; ``lines``: levels to draw across, by title and name."""
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    methods = [m for m in NAMES if any((frame["method"] == m).any() for frame in frames.values())]
+    palette = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
+    markers = dict(zip(methods, "osD^vPX*" * 2, strict=False))
+    figure, axes = plt.subplots(len(frames), 1, figsize=(6.4, 3.9 * len(frames)), squeeze=False, layout="constrained")
+    for (title, frame), axis in zip(frames.items(), axes[:, 0], strict=True):
+        for number, method in enumerate(methods):
+            rows = frame[frame["method"] == method]
+            x = rows["x"] * 1.03 ** (number - len(methods) / 2)  # side by side
+            axis.errorbar(
+                x,
+                rows["quality"],
+                [rows["quality"] - rows["low"], rows["high"] - rows["quality"]],
+                color=palette[method],
+                marker=markers[method],
+                lw=1.5,
+            )
+        for style_, (name, value) in zip(("--", ":"), (lines or {}).get(title, {}).items(), strict=False):
+            axis.axhline(value, color="0.45", ls=style_, lw=1.2)
+            axis.annotate(name, (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=11, color="0.3")
+        axis.set(xlabel=xlabel, ylabel="HR@10 (%)", xscale="log", ylim=(0, None))
+        places = sorted(set(frame["x"]))
+        axis.set_xticks(places, [f"{100 * place:g}" for place in places])
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_title(title, loc="left")
+    handles = [Line2D([], [], color=palette[m], marker=markers[m], label=NAMES[m]) for m in methods]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
 def draw_model() -> Figure:
     """TransRec as a diagram: content, item encoder, item vectors, user encoder, score; adapters in colour."""
     import matplotlib.pyplot as plt

@@ -68,6 +68,10 @@ class Variant(NamedTuple):
     method: str
     levels: tuple[tuple[str, str], ...] = ()  # (factor, level)
 
+    def label(self) -> str:
+        """The variant in one line."""
+        return " ".join([self.method, *(f"{factor}={level}" for factor, level in self.levels)])
+
 
 class Question(StrictModel):
     """What a research question compares, and with which seeds of the adaptation."""

@@ -58,16 +58,18 @@ def summary(records: Sequence[Record], k: int = 10, reference: str = "full") -> 
     return compared(by_method(records), reference, k)
 
 
-def compared(groups: Mapping[str, Sequence[Record]], reference: str, k: int = 10, scale: str | None = None) -> pd.DataFrame:
+def compared(
+    groups: Mapping[str, Sequence[Record]], reference: str, k: int = 10, margin_of: Sequence[Record] | None = None
+) -> pd.DataFrame:  # fmt: skip
     """Groups of runs (each one thing with several seeds) against one of them, see :func:`summary`.
 
     All groups that train and are not the reference are one family of tests; a verdict on a control without training stands alone.
 
     Args:
-        scale: the group whose HR@k the margin is a share of; None means the reference.
+        margin_of: runs whose HR@k the margin is a share of; None means the reference.
     """
     values = {name: hits(ranks_by_seed(group), k) for name, group in groups.items()}
-    margin = RELATIVE_MARGIN * float(values[scale or reference].mean())
+    margin = RELATIVE_MARGIN * float(hits(ranks_by_seed(margin_of or groups[reference]), k).mean())
     differences = {name: paired_difference(values[name], values[reference]) for name in groups if name != reference}
     family = [name for name in differences if groups[name][0].spec.strategy in TRAINED]
     judged = dict(zip(family, verdicts([differences[name] for name in family], margin), strict=True))

@@ -64,8 +64,13 @@ def hits(ranks: np.ndarray, k: int = 10) -> np.ndarray:
     return (ranks <= k).astype(np.float32)
 
 
-def interval(values: np.ndarray, draws: int = 4000, seed: int = 0) -> Interval:
-    """Interval of the mean of ``values`` [seeds, users] over both; with one seed it covers users only."""
+def interval(values: np.ndarray, draws: int = 4000, seed: int = 0, stream: int = 0) -> Interval:
+    """Interval of the mean of ``values`` [seeds, users] over both; with one seed it covers users only.
+
+    Args:
+        seed: of the resampled users, which all intervals with it share. stream: of the seeds' part; intervals whose draws are combined, and whose
+            runs are not the same, need different ones.
+    """
     values = np.atleast_2d(values).astype(np.float32)
     n_seeds, n_users = values.shape
     by_seed, by_user = values.mean(1, dtype=np.float64), values.mean(0, dtype=np.float64)
@@ -77,7 +82,7 @@ def interval(values: np.ndarray, draws: int = 4000, seed: int = 0) -> Interval:
         luck = float((rest**2).sum() / ((n_seeds - 1) * max(1, n_users - 1)))
         of_users = by_user.var(ddof=1) if n_users > 1 else 0.0  # of a user's mean: b + e / S
         shrink = np.sqrt(max(0.0, 1 - luck / n_seeds / of_users)) if of_users > 0 else 0.0
-        rng = np.random.default_rng([seed, n_seeds])
+        rng = np.random.default_rng([seed, stream, n_seeds])
         spread = (n_seeds - 1) * by_seed.var(ddof=1) / (n_seeds * rng.chisquare(n_seeds - 1, draws))
         found = mean + shrink * users + np.sqrt(spread) * rng.normal(size=draws)
     low, high = np.percentile(found, [100 * ALPHA / 2, 100 * (1 - ALPHA / 2)])
@@ -95,7 +100,7 @@ def _user_weights(n_users: int, draws: int, seed: int) -> np.ndarray:
     return found
 
 
-def paired_difference(a: np.ndarray, b: np.ndarray, draws: int = 4000, seed: int = 0) -> Interval:
+def paired_difference(a: np.ndarray, b: np.ndarray, draws: int = 4000, seed: int = 0, stream: int = 0) -> Interval:
     """Interval of mean(a) - mean(b), paired; both [seeds, users] with the same users and seeds.
 
     Raises:
@@ -106,7 +111,36 @@ def paired_difference(a: np.ndarray, b: np.ndarray, draws: int = 4000, seed: int
         raise ValueError(f"not the same users: {a.shape[1]} and {b.shape[1]} test cases")
     if a.shape[0] != b.shape[0]:  # a deterministic control has one run only
         a, b = np.broadcast_arrays(a, b)
-    return interval(a.astype(np.float32) - b, draws, seed)
+    return interval(a.astype(np.float32) - b, draws, seed, stream)
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where a difference changes sign along an axis: its place with a 95 % interval, and the share of the draws that have a change."""
+
+    place: float
+    low: float
+    high: float
+    share: float
+
+
+def crossing(x: Sequence[float], differences: Sequence[Interval]) -> Crossing:
+    """The first change of sign of a difference along the logarithm of ``x`` (ascending), by linear interpolation, in each draw.
+
+    Args:
+        x: where the differences were measured. differences: with the same ``seed`` and different streams.
+    """
+    at = np.log(np.asarray(x, dtype=np.float64))
+    values = np.stack([d.draws for d in differences])  # [points, draws]
+    change = np.sign(values[1:]) != np.sign(values[:-1])
+    crosses = change.any(0)
+    if not crosses.any():
+        return Crossing(np.nan, np.nan, np.nan, 0.0)
+    k, column = change.argmax(0)[crosses], np.flatnonzero(crosses)
+    before, after = values[k, column], values[k + 1, column]
+    places = np.exp(at[k] + (at[k + 1] - at[k]) * before / (before - after))
+    low, middle, high = np.percentile(places, [100 * ALPHA / 2, 50, 100 * (1 - ALPHA / 2)])
+    return Crossing(float(middle), float(low), float(high), float(crosses.mean()))
 
 
 def verdicts(differences: Sequence[Interval], margin: float) -> list[Verdict]:

@@ -1,0 +1,269 @@
+"""Does a study survive? It is killed, starved of disk and run twice at once, and its records are compared with an uninterrupted run's.
+
+    python benchmarks/survival.py [--kills 50] [--seed 0] [--out results/benchmarks/survival.json]
+
+A small study (source stage included) is killed with SIGKILL at random moments: a worker, the parent, the Dask scheduler or a Dask worker. After
+each kill everything that was recorded before must still be there, bit for bit, and nothing may be half-written; the study is then started again
+or goes on by itself. Each time it is complete, its records must equal the reference's (metrics and ranks bit for bit), and it begins anew with an
+empty store. The full disk and the read-only folder are a small tmpfs, which needs root; without it these rows say so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import psutil
+
+from transrec_core.files import atomic_write
+from transrec_core.provenance import environment
+from transrec_core.store import Store
+
+STUDY = """
+profile: smoke
+seeds: [1, 2]
+base:
+  source: {training: {steps: 20, min_steps: 0, eval_every: 10, batch_size: 32}}
+  training: {steps: 30, min_steps: 0, eval_every: 5}
+cells:
+  - {modality: text, methods: [full, houlsby, lora, side, head, scratch]}
+"""
+COMMAND = [sys.executable, "-c", "from transrec_core.cli import main; main()"]
+QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+
+class Bench:
+    """A folder with the study, the reference records, and a store that is maltreated."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.store = folder, Store(folder / "store")
+        (folder / "study.yaml").write_text(STUDY)
+        self.reference = self.finish(Store(folder / "reference"))
+
+    def start(self, store: Store, *options: str) -> subprocess.Popen[bytes]:
+        arguments = ["study", str(self.folder / "study.yaml"), "--store", str(store.root), *options]
+        return subprocess.Popen([*COMMAND, *arguments], start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, **QUIET)
+
+    def finish(self, store: Store, *options: str) -> dict[str, str]:
+        """Runs the study to its end; what its records say, by id, without what depends on the clock."""
+        process = self.start(store, *options)
+        if process.wait() != 0:
+            raise SystemExit(f"the study ended with status {process.returncode}; run it by hand: transrec study {self.folder / 'study.yaml'}")
+        return self.content(store)
+
+    def content(self, store: Store) -> dict[str, str]:
+        return {r.id: json.dumps([r.metrics, r.facts["ranks_sha256"], r.facts.get("history")]) for r in store.all()}
+
+    def written(self) -> dict[str, bytes]:
+        """Each recorded run's file as it is on disk."""
+        return {p.parent.name: p.read_bytes() for p in self.store.root.glob("*/record.json")}
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    """The worker processes under a process (not multiprocessing's own helpers)."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        found = psutil.Process(pid).children(recursive=True)
+        return [p for p in found if p.is_running() and "spawn_main" in " ".join(p.cmdline())]
+    return []
+
+
+def kill_tree(pid: int) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        root = psutil.Process(pid)
+        for process in [*root.children(recursive=True), root]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+@contextlib.contextmanager
+def dask() -> Iterator[tuple[str, subprocess.Popen[bytes], subprocess.Popen[bytes]]]:
+    """A scheduler and two workers on this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler"], [sys.executable, "-m", "distributed.cli.dask_worker"]
+    with tempfile.TemporaryDirectory() as scratch:
+        options = {"cwd": scratch, "env": os.environ | {"OMP_NUM_THREADS": "1"}, **QUIET}
+        scheduler = subprocess.Popen([*command[0], "--host", address, "--no-dashboard", "--no-jupyter"], **options)
+        workers = subprocess.Popen([*command[1], address, "--nworkers", "2", "--nthreads", "1", "--no-dashboard", "--death-timeout", "30"], **options)
+        try:
+            yield address, scheduler, workers
+        finally:
+            kill_tree(workers.pid)
+            kill_tree(scheduler.pid)
+            workers.wait()
+            scheduler.wait()
+
+
+class Tally:
+    """What happened in one row of the table."""
+
+    def __init__(self) -> None:
+        self.kills = self.lost = self.broken = self.complete = self.unequal = 0
+
+    def look(self, bench: Bench, before: dict[str, bytes]) -> None:
+        """After a kill: what was recorded is still there, and every record reads."""
+        now = bench.written()
+        self.kills += 1
+        self.lost += sum(now.get(run_id) != content for run_id, content in before.items())
+        self.broken += len(bench.store.scan()[1]) if bench.store.root.exists() else 0
+
+    def done(self, bench: Bench) -> None:
+        """The study is complete: compare, and begin anew."""
+        self.complete += 1
+        self.unequal += bench.content(bench.store) != bench.reference
+        shutil.rmtree(bench.store.root)
+
+    def row(self, what: str) -> dict[str, object]:
+        return {
+            "what": what, "times": self.kills, "records lost": self.lost, "half-written": self.broken, "studies completed": self.complete,
+            "not equal to an uninterrupted one": self.unequal,
+        }  # fmt: skip
+
+
+def kill_here(bench: Bench, rng: random.Random, tallies: dict[str, Tally], kills: int) -> None:
+    """Workers and parents of the local executor."""
+    done, process = 0, bench.start(bench.store)
+    while done < kills:
+        time.sleep(rng.uniform(0.2, 7))
+        if process.poll() is not None:
+            tallies["parent"].done(bench)
+            process = bench.start(bench.store)
+            continue
+        what = rng.choice(["worker", "parent"])
+        victims = workers_of(process.pid) if what == "worker" else [psutil.Process(process.pid)]
+        if not victims:
+            continue
+        before = bench.written()
+        orphans = workers_of(process.pid)
+        rng.choice(victims).kill()
+        if what == "parent":
+            process.wait()
+            psutil.wait_procs(orphans, timeout=10)
+            assert not [p for p in orphans if p.is_running()], "workers outlive their parent"
+        tallies[what].look(bench, before)
+        done += 1
+        if what == "parent":
+            process = bench.start(bench.store)
+    if process.wait() == 0:
+        tallies["parent"].done(bench)
+
+
+def kill_on_dask(bench: Bench, rng: random.Random, tallies: dict[str, Tally], kills: int) -> None:
+    """Schedulers, their workers, and the parent that waits for them."""
+    done = 0
+    while done < kills:
+        with dask() as (address, scheduler, workers):
+            process = bench.start(bench.store, "--scheduler", address)
+            while done < kills and scheduler.poll() is None:
+                time.sleep(rng.uniform(1, 8))
+                if process.poll() is not None:
+                    if process.returncode == 0:
+                        tallies["Dask worker"].done(bench)
+                    process = bench.start(bench.store, "--scheduler", address)
+                    continue
+                what = rng.choice(["Dask scheduler", "Dask worker", "Dask worker", "parent, on Dask"])
+                victims = {"Dask scheduler": [psutil.Process(scheduler.pid)], "parent, on Dask": [psutil.Process(process.pid)]}.get(what)
+                victims = workers_of(workers.pid) if victims is None else victims
+                if not victims:
+                    continue
+                before = bench.written()
+                rng.choice(victims).kill()
+                time.sleep(0.1)
+                tallies[what].look(bench, before)
+                done += 1
+                if what == "Dask scheduler":
+                    scheduler.wait()
+            kill_tree(process.pid)
+            process.wait()
+    bench.finish(bench.store)
+    tallies["Dask scheduler"].done(bench)
+
+
+def two_at_once(bench: Bench) -> dict[str, object]:
+    """Two studies on one store."""
+    tally = Tally()
+    pair = [bench.start(bench.store), bench.start(bench.store)]
+    tally.kills = 2
+    if [process.wait() for process in pair] == [0, 0]:
+        tally.broken += len(bench.store.scan()[1])
+        tally.done(bench)
+    return tally.row("two studies on one store at once")
+
+
+@contextlib.contextmanager
+def tmpfs(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
+    """A small file system; yields a function that changes its mount options."""
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True, **QUIET)
+    try:
+        yield lambda options: subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True, **QUIET)
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True, **QUIET)
+
+
+def bad_disk(bench: Bench, what: str, size: str, trouble: str | None, relief: str) -> dict[str, object]:
+    """A disk that is full, or can't be written, and later can."""
+    tally, store = Tally(), bench.store
+    try:
+        with tmpfs(store.root, size) as remount:
+            if trouble:
+                remount(trouble)
+            process = bench.start(store)
+            status = process.wait()
+            before = bench.written()
+            remount(relief)
+            tally.look(bench, before)
+            tally.kills = int(status == 1)  # one line and status 1
+            content = bench.finish(store)
+            tally.complete, tally.unequal = 1, int(content != bench.reference)
+    except subprocess.CalledProcessError:
+        return {**tally.row(what), "times": "not run: needs root"}
+    return tally.row(what)
+
+
+def main() -> None:
+    """Runs everything and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="also write the table as JSON")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    rng, began = random.Random(arguments.seed), time.perf_counter()
+    tallies = {name: Tally() for name in ("worker", "parent", "Dask worker", "Dask scheduler", "parent, on Dask")}
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder))
+        kill_here(bench, rng, tallies, arguments.kills * 3 // 5)
+        kill_on_dask(bench, rng, tallies, arguments.kills - arguments.kills * 3 // 5)
+        rows = [tally.row(f"SIGKILL: {name}") for name, tally in tallies.items()]
+        rows += [
+            two_at_once(bench),
+            bad_disk(bench, "disk full (tmpfs of 400 kB), then not", "400k", None, "size=64m"),
+            bad_disk(bench, "read-only folder, then not", "64m", "ro", "rw"),
+        ]
+    frame = pd.DataFrame(rows)
+    print(frame.to_string(index=False))
+    if arguments.out:
+        facts = {"command": "python benchmarks/survival.py", "kills": arguments.kills, "seed": arguments.seed}
+        facts |= {"runs of the study": len(bench.reference), "seconds": round(time.perf_counter() - began), "environment": environment(), "rows": rows}
+        atomic_write(arguments.out, json.dumps(facts, indent=2) + "\n")
+    bad = frame[["records lost", "half-written", "not equal to an uninterrupted one"]].to_numpy().sum()
+    sys.exit(int(bad > 0))
+
+
+if __name__ == "__main__":
+    main()
