@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: book smoke-book test lint sync tune record rebuild-world bench serve clean
+.PHONY: book smoke-book test lint sync tune study record reliability rebuild-world bench serve clean
 
 book: $(STAMP)  ## run the notebooks (PROFILE=laptop) and build the book into _build/html
 	$(BIN)/python -m transrec_core.book execute --profile $(PROFILE)
@@ -35,6 +35,14 @@ sync: $(STAMP)  ## write the .ipynb of each pair from its .py
 
 tune: $(STAMP)  ## choose the step sizes again (about half an hour on 2 cores)
 	$(BIN)/transrec tune
+
+study: $(STAMP)  ## the recorded runs on the embedded world (about an hour on 2 cores), then packed into results/study
+	for question in rq1 rq2 rq3 rq4; do $(BIN)/transrec study $$question --profile study --store runs/study; done
+	$(BIN)/transrec pack results/study --store runs/study
+
+reliability: $(STAMP)  ## kill a study many times, simulate the statistics; their tables for the book (a quarter of an hour)
+	$(BIN)/python benchmarks/survival.py --out results/benchmarks/survival.json
+	$(BIN)/python benchmarks/calibration.py --out results/benchmarks/calibration.json
 
 record: $(STAMP)  ## the recorded runs on real data; DATA=folder with amazon_games, amazon_instruments, ml1m
 	$(BIN)/python -m pip install -q -e '.[real]' -c constraints.txt

@@ -240,7 +240,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="also write the table as JSON")
+    parser.add_argument("--out", type=Path, help="also write JSON")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     rng, began = random.Random(arguments.seed), time.perf_counter()
@@ -259,7 +259,8 @@ def main() -> None:
     print(frame.to_string(index=False))
     if arguments.out:
         facts = {"command": "python benchmarks/survival.py", "kills": arguments.kills, "seed": arguments.seed}
-        facts |= {"runs of the study": len(bench.reference), "seconds": round(time.perf_counter() - began), "environment": environment(), "rows": rows}
+        facts |= {"runs of the study": len(bench.reference), "seconds": round(time.perf_counter() - began)}
+        facts |= {"environment": environment(), "rows": rows}
         atomic_write(arguments.out, json.dumps(facts, indent=2) + "\n")
     bad = frame[["records lost", "half-written", "not equal to an uninterrupted one"]].to_numpy().sum()
     sys.exit(int(bad > 0))

@@ -26,23 +26,23 @@ seed = 0
 data = "runs"
 
 # %% tags=["remove-cell"]
+import json
+import tempfile
 from pathlib import Path
 
-import tempfile
 
-import pandas as pd
 import torch
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core import figures, report
+from transrec_core import comparisons, figures, report
 from transrec_core.adapters import METHODS, AdapterConfig
 from transrec_core.book import show_table, style
 from transrec_core.costs import measure
 from transrec_core.data.loading import load_domain
+from transrec_core.files import atomic_write
 from transrec_core.grids import cell_specs, load_profile, run_spec
 from transrec_core.params import count
-from transrec_core.statistics import hits, interval
 from transrec_core.store import Store
 from transrec_core.stages import build_model
 from transrec_core.study import run_many
@@ -57,11 +57,10 @@ live_question, recorded_question = study.question("rq2", shift=seed), load_profi
 live_plan = {cell: cell_specs(study, cell, live_question.seeds) for cell in live_question.cells}
 live = {record.id: record for record in run_many([spec for cell in live_plan for spec in live_plan[cell]], Store(Path(data)))}
 
-shelf = Store(Path("results/study"))
-recorded = {
-    cell: [shelf.read(spec.id()) for spec in cell_specs(load_profile("study"), cell, recorded_question.seeds)]
-    for cell in recorded_question.cells
-}
+live_groups, recorded_groups, missing = comparisons.live_and_recorded(
+    "rq2", study, live_question, Store(Path(data)), load_profile("study"), Store(Path("results/study"))
+)
+recorded = {cell: [r for runs in found.values() for r in runs] for cell, found in recorded_groups.items()}
 summaries = {cell: report.summary(found) for cell, found in recorded.items()}
 
 # %% tags=["remove-input"]
@@ -70,6 +69,7 @@ glue("rq2-seeds", len(recorded_question.seeds), display=False)
 glue("rq2-tried", len(GRID["houlsby"]), display=False)
 glue("rq2-item-size", study.base["adapter"]["item_size"], display=False)
 glue("rq2-user-size", study.base["adapter"]["user_size"], display=False)
+glue("rq2-missing", comparisons.not_run(missing) or "Everything that was planned is recorded.", display=False)
 glue("rq2-live-seeds", len(live_question.seeds), display=False)
 glue("rq2-live-runs", len(live), display=False)
 glue("rq2-recorded-runs", sum(len(found) for found in recorded.values()), display=False)
@@ -79,7 +79,7 @@ glue("rq2-recorded-runs", sum(len(found) for found in recorded.values()), displa
 #
 # {glue:text}`rq2-methods` adapters, each with its own step size out of {glue:text}`rq2-tried`, the same steps, and the same size ({glue:text}`rq2-item-size` in the item encoder, {glue:text}`rq2-user-size` in the user encoder) where
 # a method has one.
-# {glue:text}`rq2-recorded-runs` recorded runs, {glue:text}`rq2-seeds` seeds. In brackets: 95 % intervals over users and seeds. The verdict compares with full fine-tuning.
+# {glue:text}`rq2-recorded-runs` recorded runs, {glue:text}`rq2-seeds` seeds. {glue:text}`rq2-missing` In brackets: 95 % intervals over users and seeds. The verdict compares with full fine-tuning.
 
 # %% tags=["remove-input"]
 for cell, frame in summaries.items():
@@ -135,6 +135,8 @@ with tempfile.TemporaryDirectory() as folder:
             else:
                 sizes[cell][method] = 4 * sum(p.numel() for p in model.parameters() if p.requires_grad)
 
+costs_kept = {cell.name: {"step": costs[cell].to_dict("records"), "bytes": sizes[cell]} for cell in costs}
+atomic_write(Path(data) / "costs.json", json.dumps(costs_kept))  # the guidance reads them
 by_name = {cell.name: frame for cell, frame in summaries.items()}
 for cell in live_question.cells:
     table = report.cost_table(by_name[cell.name], costs[cell], sizes[cell])
@@ -172,39 +174,17 @@ display(Markdown("\n".join(lines)))
 # one, on another the last bits of sums differ and with them a few users. Otherwise the question is whether the live figure lies within the spread of the recorded ones.
 
 # %% tags=["remove-input"]
-rows = []
-for cell in live_question.cells:
-    past = next((found for known, found in recorded.items() if known.name == cell.name), [])
-    for method in (*["full"], *METHODS, "head"):
-        now = [live[spec.id()] for spec in live_plan[cell] if spec.method == method]
-        then = [r for r in past if r.spec.method == method]
-        if not now or not then:
-            continue
-        figure = 100 * sum(r.metrics["HR@10"] for r in now) / len(now)
-        same = [r for r in then if r.id in live]
-        spread = interval(hits(report.ranks_by_seed(then)))
-        rows.append({
-            "method": report.NAMES[method], "content": {"text": "titles", "image": "pictures"}[cell.modality], "live HR@10 (%)": f"{figure:.2f}",
-            "recorded HR@10 (%) [95 %]": f"{100 * spread.mean:.2f} [{100 * spread.low:.1f}, {100 * spread.high:.1f}]",
-            "same run again": "not recorded" if not same else "equal ranks" if all((r.ranks == live[r.id].ranks).all() for r in same) else "ranks differ",
-            "inside": "yes" if 100 * spread.low <= figure <= 100 * spread.high else "no",
-        })
-agreement = pd.DataFrame(rows)
+agreement = comparisons.agreement(live_groups, recorded_groups)
 large = count("bert-base-uncased", AdapterConfig(method="houlsby"))
 model_bytes = 4 * large["base"]
 glue("rq2-bert-model", f"{model_bytes / 2**20:.0f}", display=False)
 glue("rq2-bert-adapter", f"{large['bytes'] / 2**20:.1f}", display=False)
 glue("rq2-disk-full", f"{20 * model_bytes / 2**30:.1f}", display=False)
 glue("rq2-disk-adapters", f"{(model_bytes + 20 * large['bytes']) / 2**30:.1f}", display=False)
-glue("rq2-inside", int((agreement["inside"] == "yes").sum()) if len(agreement) else 0, display=False)
-glue("rq2-compared", len(agreement), display=False)
-glue("rq2-equal", int((agreement["same run again"] == "equal ranks").sum()) if len(agreement) else 0, display=False)
 show_table(agreement, f"Live (profile {profile}) beside recorded")
+display(Markdown(comparisons.agreement_sentence(agreement) + (" With the profile `smoke`, which trains for a few steps only, they can't." if profile == "smoke" else "")))
 
 # %% [markdown]
-# {glue:text}`rq2-inside` of {glue:text}`rq2-compared` live figures lie inside the recorded interval; {glue:text}`rq2-equal` live runs have exactly the recorded ranks. (With the
-# profile `smoke`, which trains for a few steps only, they can't.)
-#
 # ## The step sizes behind it
 
 # %% tags=["remove-input", "hide-output"]

@@ -8,7 +8,7 @@ import pytest
 
 from transrec_core.data.loading import load_domain
 from transrec_core.evaluation import evaluate, metrics, popularity_ranks
-from transrec_core.grids import cell_specs, load_profile, run_spec
+from transrec_core.grids import cell_specs, load_profile, run_spec, variants
 from transrec_core.sources import FOLDER, wanted
 from transrec_core.stages import ASSETS, build_model, initial_model
 from transrec_core.store import Store
@@ -70,7 +70,35 @@ def test_the_protocol_page_states_the_profile():
     text, image = (run_spec(LAPTOP, CELLS[n], "full", 1).training for n in ("text-informative-sasrec", "image-sasrec"))
     assert f"{text.steps} steps for titles, {image.steps} for pictures" in page and f"{text.batch_size} users" in page
     assert (text.loss, image.loss) == ("batch", "batch")
-    recorded = load_profile("study").question("rq2").seeds
-    assert (LAPTOP.question("rq1").seeds, LAPTOP.question("rq2").seeds, recorded) == ((1, 2), (1,), (1, 2, 3))
+    study = load_profile("study")
+    assert {name: q.seeds for name, q in LAPTOP.questions.items()} == {"rq1": (1, 2), "rq2": (1,), "rq3": (1,), "rq4": (1,)}
+    assert {q.seeds for q in study.questions.values()} == {(1, 2, 3, 4, 5)} and "1 to 5 for every question" in page
     for method, grid in GRID.items():
         assert ", ".join(f"{lr:g}" for lr in grid) in page, method
+
+
+def test_the_protocol_page_states_the_factors():
+    page, study = (Path(__file__).parent.parent / "book" / "protocol.md").read_text(encoding="utf-8"), load_profile("study")
+    text = study.question("rq3").cells[0]
+    base = run_spec(study, text, "houlsby", 1).adapter
+    assert base is not None and f"size {base.item_size} in the item and {base.user_size} in the user encoder" in page
+    assert (base.encoders, base.layers, base.form, base.activation) == ("both", "all", "serial", "gelu")
+    assert (base.train_head, base.train_layernorm, base.train_embeddings) == (True, False, False)
+    crossed = {v for v in variants(study, text) if v.method == "houlsby" and {f for f, _ in v.levels} <= {"position", "form", "size"}}
+    assert f"all {len(crossed)} combinations" in page
+
+    def shares(factor: str, key: str) -> list[float]:
+        levels = study.factors[factor].levels
+        for name, changes in levels.items():
+            assert name == f"{100 * changes.get(key, 1):g} %"
+        return sorted({100 * changes.get(key, 1) for changes in levels.values()} | {100})
+
+    def listed(values: list[float]) -> str:
+        return f"{', '.join(f'{v:g}' for v in values[:-1])} and {values[-1]:g} %"
+
+    world = load_domain(run_spec(LAPTOP, text, "full", 1).target), load_domain(run_spec(LAPTOP, text, "full", 1).source.data)
+    assert f"{listed(shares('target share', 'target.share'))} of the {len(world[0].interactions):,} training users" in page
+    assert f"{listed(shares('source share', 'source.data.share'))} of the {len(world[1].interactions):,} source users" in page
+    assert f"for {listed(shares('source share, until it stops', 'source.data.share'))}, until validation stops" in page
+    longest = {c["source.training.steps"] for c in study.factors["source share, until it stops"].levels.values()}
+    assert [f"at most {steps:,} steps" in page for steps in (*longest, run_spec(LAPTOP, text, "full", 1).source.training.steps)] == [True, True]

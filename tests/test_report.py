@@ -1,4 +1,4 @@
-"""What the RQ2 page computes from records: the best group, the Pareto set, costs of a step."""
+"""What pages compute from records: verdicts, the best group, the Pareto set, costs of a step; and the records that ship."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transrec_core import report
 from transrec_core.adapters import METHODS, AdapterConfig
 from transrec_core.costs import measure
 from transrec_core.drawings import DRAWINGS, draw
-from transrec_core.grids import cell_specs, load_profile
+from transrec_core.grids import load_profile, question_specs
 from transrec_core.specs import RunSpec
 from transrec_core.store import Record, Store
 from transrec_core.training import TrainSpec
@@ -68,12 +68,32 @@ def test_every_method_is_drawn_and_named():
     assert draw("unheard of") == ""
 
 
+def test_half_the_users_turn_a_verdict_of_the_table_into_undecided():
+    """30 of 100 users are hits; four of them, and four others, differ between the methods: within 3 % of 30 %, if there are enough users."""
+
+    def of(method: str, first: int, users: int, seed: int) -> Record:
+        adapter = {"strategy": "adapter", "adapter": AdapterConfig(method=method)} if method in METHODS else {"strategy": method}
+        place = np.arange(users) % 100 - first
+        return Record(RunSpec(seed=seed, **adapter), {"id": f"{method}{seed}"}, np.where((place >= 0) & (place < 30), 3, 50))
+
+    for users, expected in ((4000, "comparable"), (2000, "undecided")):
+        records = [of(method, first, users, seed) for method, first in (("full", 0), ("houlsby", 4)) for seed in (1, 2, 3)]
+        frame = report.summary(records).set_index("method")
+        assert frame["verdict"].to_dict() == {"full": "reference", "houlsby": expected}
+        assert frame.loc["houlsby", "difference"] == pytest.approx(0, abs=1e-6) and frame.loc["full", "quality"] == pytest.approx(30)
+
+
 def test_the_recorded_runs_are_whole_and_are_those_of_the_profile():
     store, profile = Store("results/study"), load_profile("study")
-    question = profile.question("rq2")
-    wanted = {spec.id() for cell in question.cells for spec in cell_specs(profile, cell, question.seeds)}
-    assert {found.id for found in store.all()} == wanted  # reading checks the ranks' checksum
-    for cell in question.cells:
-        found = [store.read(spec.id()) for spec in cell_specs(profile, cell, question.seeds)]
-        assert len({r.facts["data_fingerprint"] for r in found if r.spec.method != "item_id"}) == 1
-        assert all(r.metrics["HR@10"] == pytest.approx((r.ranks <= 10).mean()) for r in found)
+    plan = {name: question_specs(profile, profile.question(name)) for name in profile.questions}
+    recorded = {found.id: found for found in store.all()}  # reading checks the checksums
+    assert recorded and set(recorded) <= set().union(*plan.values())
+    for found in plan.values():
+        data: dict[str, set[str]] = {}
+        for run_id, (cell, _, spec) in found.items():
+            if run_id in recorded and spec.strategy != "item_id" and spec.target.share == spec.source.data.share == 1:
+                data.setdefault(cell.name, set()).add(recorded[run_id].facts["data_fingerprint"])
+        assert all(len(fingerprints) == 1 for fingerprints in data.values())
+    for record in recorded.values():
+        assert record.metrics["HR@10"] == pytest.approx((record.ranks <= 10).mean())
+        assert len(record.ranks) == record.facts["cases"]

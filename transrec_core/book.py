@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, EXECUTED = ROOT / "notebooks", ROOT / "book" / "executed"
 STATUS = EXECUTED / "status.json"
 KERNEL = "transrec"
+#: Pages that read what others have left behind, in this order.
+LAST = ("guidance", "runs")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -68,7 +70,7 @@ def execute(
     if only and STATUS.exists():
         status["seconds"] = json.loads(STATUS.read_text(encoding="utf-8"))["seconds"]
     parameters = {"profile": profile, "seed": seed, "data": str((ROOT / data).resolve())}
-    for source in sorted(NOTEBOOKS.glob("*.py")):
+    for source in in_order():
         if only and source.stem not in only:
             continue
         began = time.perf_counter()
@@ -84,6 +86,34 @@ def execute(
         status["seconds"][source.stem] = round(time.perf_counter() - began, 1)
         print(f"{source.stem}: {status['seconds'][source.stem]} s", flush=True)
     atomic_write(STATUS, json.dumps(status, indent=2) + "\n")
+    atomic_write(EXECUTED / "status.md", status_page(status))
+
+
+def in_order() -> list[Path]:
+    """The notebooks in the order of execution."""
+    return sorted(NOTEBOOKS.glob("*.py"), key=lambda p: (LAST.index(p.stem) + 1 if p.stem in LAST else 0, p.stem))
+
+
+def status_page(status: dict[str, Any]) -> str:
+    """How long each notebook took, and on what, as a page."""
+    import torch
+
+    from transrec_core.executors import cores
+    from transrec_core.provenance import code_version, environment
+
+    facts = environment()
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    rows = [f"| {{doc}}`{name}` | {seconds:.0f} |" for name, seconds in status["seconds"].items()]
+    total = sum(status["seconds"].values())
+    return "\n".join([
+        "# Status of this build", "",
+        "**What you will learn.** How long each notebook took when this book was built, and on what.", "",
+        f"Profile `{status['profile']}`, built {facts['finished'][:16].replace('T', ' ')} UTC from commit `{facts['commit']}`, "
+        f"code version `{code_version()}`.", "",
+        "| notebook | seconds |", "|---|---|", *rows, f"| **all** | **{total:.0f}** |", "",
+        f"{cores()} cores, {platform.machine()} with {facts['cpu']}, {torch.get_num_threads()} thread(s) a process; {versions}.", "",
+        "A notebook whose runs were on disk already is faster; `make clean` before `make book` computes everything again.", "",
+    ])  # fmt: skip
 
 
 def clean(executed: Path, page: Path, parameters: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from transrec_core.grids import Cell, Profile, Question, Variant, cell_specs, variant_spec, variants
 from transrec_core.report import NAMES, compared
-from transrec_core.statistics import Interval, hits, interval, paired_difference
+from transrec_core.statistics import RELATIVE_MARGIN, Crossing, Interval, crossing, hits, interval, paired_difference, verdicts
 from transrec_core.store import Record, Store
 from transrec_core.study import ranks_by_seed
 
@@ -139,6 +139,38 @@ def along(found: Groups, factor: str, x: Mapping[str, float], last: float | None
             first, second = (hits(ranks_by_seed(records)) for records in pair if records is not None)
             places[value] = paired_difference(first, second, stream=number)
     return places
+
+
+def pair_table(
+    found: Groups, factor: str, x: Mapping[str, float], last: float | None, pairs: Mapping[str, tuple[str, str]]
+) -> tuple[pd.DataFrame, dict[str, Crossing]]:  # fmt: skip
+    """Paired differences of methods along an axis of shares: a table with verdicts, a row a share, and where each column changes its sign.
+
+    The margin is a share of full fine-tuning's HR@10 at the same place; a column is a family of tests. See :func:`curve` for ``x`` and ``last``.
+    """
+    levels = {value: ((factor, level),) for level, value in x.items()} | ({} if last is None else {last: ()})
+    columns, crossings = {}, {}
+    for name, (a, b) in pairs.items():
+        differences = along(found, factor, x, last, a, b)
+        if differences:
+            margins = [RELATIVE_MARGIN * float(hits(ranks_by_seed(found[Variant("full", levels[place])])).mean()) for place in differences]
+            judged = verdicts(list(differences.values()), margins)
+            spans = [_span(100 * d.mean, 100 * d.low, 100 * d.high, "+") for d in differences.values()]
+            columns[name] = {place: f"{span} {word}" for place, span, word in zip(differences, spans, judged, strict=True)}
+            crossings[name] = crossing(list(differences), list(differences.values()))
+    frame = pd.DataFrame(columns)
+    frame.insert(0, "share (%)", [f"{100 * place:g}" for place in frame.index])
+    return frame, crossings
+
+
+def crossing_words(name: str, found: Crossing) -> str:
+    """What a crossing along an axis of shares says, by the protocol's rule; a Markdown list item."""
+    where = f"{100 * found.place:.2g} % of the users [{100 * found.low:.2g}, {100 * found.high:.2g}]"
+    if found.share <= 0.05:
+        return f"- *{name}*: none seen (a change of sign in {100 * found.share:.0f} % of the resamples)."
+    if found.share >= 0.95:
+        return f"- *{name}*: at {where}."
+    return f"- *{name}*: undecided; {100 * found.share:.0f} % of the resamples have a change of sign, at {where} where they do."
 
 
 def agreement(live: Mapping[Cell, Groups], recorded: Mapping[Cell, Groups], methods_only: bool = False) -> pd.DataFrame:

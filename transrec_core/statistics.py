@@ -143,15 +143,16 @@ def crossing(x: Sequence[float], differences: Sequence[Interval]) -> Crossing:
     return Crossing(float(middle), float(low), float(high), float(crosses.mean()))
 
 
-def verdicts(differences: Sequence[Interval], margin: float) -> list[Verdict]:
-    """What differences to a reference say that belong to one family, with an equivalence margin (same unit).
+def verdicts(differences: Sequence[Interval], margin: float | Sequence[float]) -> list[Verdict]:
+    """What differences to a reference say that belong to one family, with an equivalence margin (same unit; one for all, or each its own).
 
     "comparable": smaller than the margin by TOST. Otherwise "worse" or "better": different from zero. Otherwise "undecided". The p-values of each
     kind are corrected over the family (Holm 1979).
     """
     if not differences:
         return []
-    equal = multipletests([d.p_equivalence(margin) for d in differences], ALPHA, "holm")[0]
+    margins = np.broadcast_to(margin, len(differences))
+    equal = multipletests([d.p_equivalence(float(m)) for d, m in zip(differences, margins, strict=True)], ALPHA, "holm")[0]
     unequal = multipletests([d.p_difference() for d in differences], ALPHA, "holm")[0]
     return [
         "comparable" if same else ("worse" if d.mean < 0 else "better") if other else "undecided"

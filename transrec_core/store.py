@@ -53,6 +53,10 @@ class Record:
         return bool(self.facts["ranks_sha256"] == other.facts["ranks_sha256"])
 
 
+#: The safe loader in C where there is one: hundreds of records are read at once.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
 def seal(spec: RunSpec, facts: dict[str, Any]) -> str:
     """SHA-256 over a record's specification and facts (which hold that of its ranks): a number changed by hand no longer fits it."""
     content = {"spec": spec.model_dump(mode="json"), "facts": {k: v for k, v in facts.items() if k != "sha256"}}
@@ -123,7 +127,8 @@ class Store:
             return Record(*packed.read())
         try:
             facts = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-            spec = validated(yaml.safe_load((folder / "spec.yaml").read_text(encoding="utf-8")), str(folder / "spec.yaml"))
+            fields = yaml.load((folder / "spec.yaml").read_text(encoding="utf-8"), _LOADER)
+            spec = validated(fields, str(folder / "spec.yaml"))
             data = (folder / "ranks.npy").read_bytes()
             if hashlib.sha256(data).hexdigest() != facts["ranks_sha256"]:
                 raise ValueError("ranks.npy is not what was written (checksum)")

@@ -1,0 +1,181 @@
+"""Advice from records: what to use given the data, the budget and the number of domains; each line with its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from transrec_core.comparisons import WORDS, Groups, said
+from transrec_core.data.synthetic import WorldConfig
+from transrec_core.grids import Cell, Variant
+from transrec_core.report import NAMES
+from transrec_core.statistics import RELATIVE_MARGIN, hits, interval, paired_difference, verdicts
+from transrec_core.store import Record
+from transrec_core.study import ranks_by_seed
+
+
+def choice(options: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
+    """Which of several ways to take, all tested on the same users.
+
+    The rule: of the best mean and all that are *comparable* to it (margin: 3 % of its HR@10, Holm over the options), the one that trains the fewest
+    parameters. What can't be told from the best is named, not chosen.
+
+    Returns:
+        "use", "best" (methods), "undecided" (methods), "quality" (an interval of what is used), "seeds".
+    """
+    values = {name: hits(ranks_by_seed(records)) for name, records in options.items()}
+    best = max(values, key=lambda name: float(values[name].mean()))
+    others = [name for name in options if name != best]
+    judged = dict(
+        zip(others, verdicts([paired_difference(values[n], values[best]) for n in others], RELATIVE_MARGIN * float(values[best].mean())), strict=True)
+    )
+    equal = [best, *(n for n in others if judged[n] == "comparable")]
+    use = min(equal, key=lambda name: options[name][0].facts["trainable_parameters"])
+    undecided = [name for name in others if judged[name] == "undecided"]
+    return {"use": use, "best": best, "undecided": undecided, "quality": interval(values[use]), "seeds": len(options[use])}
+
+
+def advice(given: str, found: Mapping[str, Any], where: str, names: Mapping[str, str] = NAMES) -> dict[str, str]:
+    """A row of the table of advice from :func:`choice`."""
+    q = found["quality"]
+    rest = [names.get(n, n) for n in found["undecided"] if n != found["use"]]
+    return {
+        "given": given, "use": names.get(found["use"], found["use"]),
+        "evidence": f"HR@10 {100 * q.mean:.1f} % [{100 * q.low:.1f}, {100 * q.high:.1f}], {found['seeds']} seeds, {where}",
+        "not to be told from the best": ", ".join(rest) or "–",
+    }  # fmt: skip
+
+
+def by_users(found: Groups, cell: Cell, shares: Mapping[str, float], users: int, methods: Sequence[str]) -> list[dict[str, str]]:
+    """Advice by the number of users in the new domain, from the target shares of RQ4."""
+    rows = []
+    for level, share in [*shares.items(), ("", 1.0)]:
+        levels = (("target share", level),) if level else ()
+        options = {m: found[Variant(m, levels)] for m in methods if Variant(m, levels) in found}
+        if len(options) > 1:
+            rows.append(advice(f"{round(share * users):,} users, {_content(cell)}", choice(options), "embedded"))
+    return rows
+
+
+def within(found: Groups, cell: Cell, costs: pd.DataFrame, column: str, limits: Sequence[float], words: str) -> list[dict[str, str]]:
+    """Advice under a limit on what a step costs, as a multiple of full fine-tuning's, from RQ2 and its measured costs.
+
+    Args:
+        costs: of :func:`transrec_core.costs.measure`. column: "seconds" or "memory". words: what the limit is on.
+    """
+    cost = costs.set_index("method")[column]
+    ratio = cost / cost["full"]
+    rows = []
+    for limit in limits:
+        options = {v.method: records for v, records in found.items() if not v.levels and v.method in ratio.index and ratio[v.method] <= limit}
+        if options:
+            picked = choice(options)
+            where = f"embedded; its step takes {ratio[picked['use']]:.2f} of full fine-tuning's {words}, measured on this machine"
+            rows.append(advice(f"at most {limit:g} of full fine-tuning's {words}, {_content(cell)}", picked, where))
+    return rows
+
+
+def placement(frame: pd.DataFrame, cell: Cell, seeds: int) -> list[dict[str, str]]:
+    """Advice on places and sizes, from :func:`transrec_core.comparisons.factor_summary`: what saves, what helps, what to avoid."""
+    base = frame[frame["verdict"] == "reference"].iloc[0]
+    rows = frame[frame["variant"].map(lambda v: bool(v.levels))]
+    kinds = {
+        "saves parameters at no cost that matters": rows[(rows["verdict"] == "comparable") & (rows["trained"] < base["trained"])],
+        "recommends better than the usual Houlsby": rows[rows["verdict"] == "better"],
+        "recommends worse": rows[rows["verdict"] == "worse"],
+    }
+    table = []
+    for kind, chosen in kinds.items():
+        parts = [
+            f"{said(r['variant'])} ({r['difference']:+.1f}, {r['trained'] / base['trained']:.2f} of the parameters)"
+            for r in chosen.to_dict("records")
+        ]
+        found = "; ".join(parts) or "none seen"
+        table.append({"a change of the base point that": f"{kind}, {_content(cell)}", "is": found, "evidence": f"{seeds} seeds, embedded"})
+    return table
+
+
+def open_questions(frame: pd.DataFrame, cell: Cell, margin: float) -> list[str]:
+    """Comparisons that stay undecided although it would matter: the detectable difference is above the margin (both in points)."""
+    rows = frame[(frame["verdict"] == "undecided") & (frame["detectable"] > margin)]
+    return [
+        f"{_content(cell)}, {said(row['variant']) if 'variant' in row else NAMES[row['method']]}: {row['difference']:+.1f} points, "
+        f"{row['detectable']:.1f} detectable, {margin:.1f} would matter"
+        for row in frame.loc[rows.index].to_dict("records")
+    ]  # fmt: skip
+
+
+def _content(cell: Cell) -> str:
+    return f"{cell.titles} titles" if cell.modality == "text" else "pictures"
+
+
+def storage(model_bytes: int, adapter_bytes: int, domains: Sequence[int]) -> pd.DataFrame:
+    """What has to be kept for several domains: whole models, or one model and an adapter for each (GiB)."""
+    return pd.DataFrame([
+        {
+            "domains": n, "full fine-tuning (GiB)": f"{n * model_bytes / 2**30:.2f}",
+            "one backbone and adapters (GiB)": f"{(model_bytes + n * adapter_bytes) / 2**30:.2f}",
+            "ratio": f"{n * model_bytes / (model_bytes + n * adapter_bytes):.1f}",
+        }
+        for n in domains
+    ])  # fmt: skip
+
+
+def explorer(frames: Mapping[str, pd.DataFrame]) -> Any:
+    """An interactive scatter over all compared variants, axes to be picked, as a plotly figure; a trace for each title.
+
+    Args:
+        frames: rows with "name" and one column for each of the axes below.
+    """
+    import plotly.graph_objects as go
+
+    axes = {
+        "HR@10 (%)": False, "NDCG@10 (%)": False, "trained parameters": True, "training (s)": False, "peak memory (MiB)": False,
+        "best step": False, "target users": True, "source share (%)": True,
+    }  # fmt: skip
+    figure = go.Figure()
+    for title, frame in frames.items():
+        hover = [f"{n}<br>HR@10 {q:.1f} %, {s} seeds" for n, q, s in zip(frame["name"], frame["HR@10 (%)"], frame["seeds"], strict=True)]
+        x, y = frame["trained parameters"], frame["HR@10 (%)"]
+        figure.add_scatter(x=x, y=y, mode="markers", name=title, text=hover, hoverinfo="text", marker={"size": 8})
+
+    def menu(axis: str, x: float, first: str) -> dict[str, Any]:
+        buttons = [
+            {"label": f"{axis}: {name}", "method": "update", "args": [
+                {axis: [frame[name] for frame in frames.values()]}, {f"{axis}axis.title.text": name, f"{axis}axis.type": "log" if log else "linear"},
+            ]}
+            for name, log in axes.items()
+        ]  # fmt: skip
+        return {"buttons": buttons, "active": list(axes).index(first), "x": x, "xanchor": "left", "y": 1.0, "yanchor": "bottom", "pad": {"b": 8}}
+
+    figure.update_layout(
+        updatemenus=[menu("x", 0.0, "trained parameters"), {**menu("y", 0.0, "HR@10 (%)"), "pad": {"b": 46}}],
+        xaxis={"title": {"text": "trained parameters"}, "type": "log"}, yaxis={"title": {"text": "HR@10 (%)"}}, template="plotly_white", height=620,
+        legend={"orientation": "h", "yanchor": "top", "y": -0.18}, margin={"l": 50, "r": 10, "t": 100, "b": 40}, font={"size": 13},
+    )  # fmt: skip
+    return figure
+
+
+def explorer_frame(found: Groups) -> pd.DataFrame:
+    """Rows of :func:`explorer` from a cell's records."""
+    rows = []
+    for variant, records in found.items():
+        facts = [r.facts for r in records]
+        if "trainable_parameters" not in facts[0] or not facts[0]["trainable_parameters"]:
+            continue
+        spec = records[0].spec
+
+        def mean(key: str, facts: list[dict[str, Any]] = facts) -> float:
+            return float(np.mean([f[key] for f in facts]))
+
+        rows.append({
+            "name": NAMES.get(variant.method, variant.method) + "".join(f", {WORDS.get(f, f)}: {WORDS.get(v, v)}" for f, v in variant.levels),
+            "seeds": len(records), "HR@10 (%)": 100 * float(np.mean([r.metrics["HR@10"] for r in records])),
+            "NDCG@10 (%)": 100 * float(np.mean([r.metrics["NDCG@10"] for r in records])), "trained parameters": mean("trainable_parameters"),
+            "training (s)": mean("train_seconds"), "peak memory (MiB)": mean("peak_memory_mb"), "best step": mean("best_step"),
+            "target users": round(WorldConfig().target_users * spec.target.share), "source share (%)": 100 * spec.source.data.share,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
