@@ -1,6 +1,6 @@
 """Do the intervals hold what they say? Simulated comparisons with a known true difference, judged by the study's own statistics.
 
-    python benchmarks/calibration.py [--repeats 1000] [--out results/benchmarks/calibration.json]
+    python benchmarks/calibration.py [--repeats 2000] [--out results/benchmarks/calibration.json]
 
 Two methods are tested on the same users with S seeds. Each user has a chance of a hit, correlated between the methods; each seed moves the
 difference of the methods by a draw of its own, with the given standard deviation. For each setting the table prints how often the 95 % interval
@@ -42,7 +42,7 @@ def draw(rng: np.random.Generator, seeds: int, users: int, difference: float, sp
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=2000)
     parser.add_argument("--users", type=int, default=2000)
     parser.add_argument("--out", type=Path, help="also write the table as JSON")
     arguments = parser.parse_args()
@@ -55,10 +55,10 @@ def main() -> None:
         truth = {wanted: float(np.mean([np.subtract(*draw(rng, 2000, 500, wanted, spread)).mean() for _ in range(16)])) for wanted in (0.0, margin)}
         covered = unequal = comparable = 0
         for _ in range(arguments.repeats):
-            found = paired_difference(*draw(rng, seeds, arguments.users, 0.0, spread), draws=1000)
+            found = paired_difference(*draw(rng, seeds, arguments.users, 0.0, spread))
             covered += found.low <= truth[0.0] <= found.high
             unequal += verdict(found, 1e-9) in ("worse", "better")
-            at_margin = paired_difference(*draw(rng, seeds, arguments.users, margin, spread), draws=1000)
+            at_margin = paired_difference(*draw(rng, seeds, arguments.users, margin, spread))
             comparable += verdict(at_margin, truth[margin]) == "comparable"
         rates = (100 * count / arguments.repeats for count in (covered, unequal, comparable))
         rows.append({"seeds": seeds, "spread between seeds (points)": 100 * spread} | dict(zip(RATES, rates, strict=True)))
