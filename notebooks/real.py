@@ -96,9 +96,7 @@ for what, found in pairs.items():
 
 # %% tags=["remove-input"]
 example = next(r for r in pairs["image"] if r.spec.method == "head")
-print(f"OMP_NUM_THREADS={example.facts['threads']} transrec run results/real/{example.id}/spec.yaml \\")
-print("    --data-root DATA --store runs/again")
-print(f"transrec show {example.id} --store results/real")
+print(f"transrec repeat {example.id} --store results/real --data-root DATA")
 
 # %% [markdown]
 # ## Exercises

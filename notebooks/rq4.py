@@ -26,7 +26,6 @@ data = "runs"
 # %% tags=["remove-cell"]
 from pathlib import Path
 
-import pandas as pd
 from IPython.display import Markdown, display
 from myst_nb import glue
 
@@ -71,7 +70,10 @@ glue("rq4-margin", f"{100 * RELATIVE_MARGIN:.0f}", display=False)
 # %% tags=["remove-input"]
 curves, lines = {}, {}
 for cell, found in recorded.items():
-    curves[cell.title] = comparisons.curve(found, TARGET, shares(TARGET), 1.0)
+    curve = comparisons.curve(found, TARGET, shares(TARGET), 1.0)
+    if curve.empty:
+        continue
+    curves[cell.title] = curve
     popular = found.get(Variant("popularity"))
     lines[cell.title] = {"frozen": 100 * found[Variant("frozen")][0].metrics["HR@10"], "popularity": 100 * popular[0].metrics["HR@10"]} if popular else {}
 _ = figures.plot_curves(curves, "share of the target's training users (%)", lines)
@@ -92,6 +94,8 @@ for title, curve in curves.items():
 PAIRS = {f"{NAMES[ADAPTER]} minus full": (ADAPTER, "full"), "head only minus full": ("head", "full"), "full minus no source": ("full", "scratch"), f"{NAMES[ADAPTER]} minus no source": (ADAPTER, "scratch")}
 
 for cell, found in recorded.items():
+    if cell.title not in curves:
+        continue
     frame, crossings = comparisons.pair_table(found, TARGET, shares(TARGET), 1.0, PAIRS)
     display(Markdown(f"#### {cell.title[0].upper() + cell.title[1:]}"))
     show_table(frame, f"{cell.title}: differences in HR@10 (points) [95 %] and verdict; recorded")
@@ -107,8 +111,8 @@ for cell, found in recorded.items():
 sources = {}
 for cell, found in recorded.items():
     for factor, what in ((SOURCE, "same budget (at most 800 steps)"), (STOPPED, "until validation stops (at most 3,200 steps)")):
-        curve = comparisons.curve(found, factor, shares(factor)) if any(v.levels and v.levels[0][0] == factor for v in found) else pd.DataFrame()
-        if len(curve):
+        curve = comparisons.curve(found, factor, shares(factor))
+        if not curve.empty:
             sources[f"{cell.title}; source {what}"] = (cell, factor, curve)
 if sources:
     across = {title: {"no source": 100 * float(hits(ranks_by_seed(recorded[cell][Variant("scratch")])).mean())} for title, (cell, _, _) in sources.items()}

@@ -45,10 +45,10 @@ glue("all-damaged", len(damaged), display=False)
 glue("all-hours", f"{frame['seconds'].sum() / 3600:.1f}", display=False)
 
 # %% [markdown]
-# {glue:text}`all-count` runs, {glue:text}`all-hours` hours of one core. This page was built with code version `{glue:text}`all-code``; {glue:text}`all-other` of the runs were made by another version of the code that results depend on.
+# {glue:text}`all-count` runs, {glue:text}`all-hours` hours of one core. This page was built with code version {glue:text}`all-code`; {glue:text}`all-other` of the runs were made by another version of the code that results depend on.
 # {glue:text}`all-damaged` records are damaged or were changed by hand.
 #
-# {download}`Download them as CSV <executed/all_runs.csv>`. A click on a heading sorts, the field searches.
+# {download}`Download them as CSV <all_runs.csv>`. A click on a heading sorts, the field searches.
 
 # %% tags=["remove-input"]
 if damaged:

@@ -431,3 +431,33 @@ def test_three_domains_are_served_from_one_backbone_without_reload(tmp_path):
     state = model.state_dict()
     assert all(torch.equal(state[k], v) for k, v in base.items())
     assert all(id(model.get_submodule(name)) == known for name, known in modules.items() if not name.startswith("adapters"))
+
+
+@pytest.mark.parametrize("method", ["houlsby", "side"])
+@EVERYWHERE
+def test_laws_1_2_3_and_7_hold_for_trained_embeddings(method, family, tmp_path):
+    """Exactly a copy of the word table, or of the patch projection, trains as well; the pretrained one stays."""
+    from transrec_core.data.batching import Batcher
+
+    fields = {"train_embeddings": True, "encoders": "item"}
+    plain, model = with_adapter(family, method, encoders="item"), with_adapter(family, method, stirred=False, **fields)
+    table = 50 * 16 if tiny.MODALITY[family] == "text" else 16 * 3 * 8 * 8 + 16  # words by width; width by colours by patch, and a bias
+    for each in (plain, model):
+        each.train_adapter("a")
+    assert model.trainable_parameters()[0] - plain.trainable_parameters()[0] == table
+    assert torch.equal(scores(model, family), scores(tiny.model(family), family))
+    assert not model.backbone_is_fixed()  # states computed once would be those of the old embeddings
+    base = {k: v.clone() for k, v in model.state_dict().items() if not k.startswith("adapters.")}
+    start = {k: v.clone() for k, v in model.adapters.state_dict().items()}
+    domain = tiny.domain(tiny.MODALITY[family])
+    batch = Batcher(domain.split.train, "sasrec", "catalogue", 32, 10, 0).batch(0)
+    model(domain.catalog.batch(batch.items), batch).backward()
+    torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1).step()
+    assert all(torch.equal(model.state_dict()[k], v) for k, v in base.items())
+    moved = {k for k, v in model.adapters.state_dict().items() if not torch.equal(v, start[k])}
+    assert any("embeddings" in k for k in moved), moved
+    trained = scores(model, family)
+    model.save_adapter(tmp_path, "a")
+    again = tiny.model(family)
+    again.load_adapter(tmp_path, "a")
+    assert torch.equal(scores(again, family), trained)

@@ -100,7 +100,7 @@ def show(run_id: Annotated[str, typer.Argument(metavar="ID")], store: StoreOptio
         typer.echo(f"  trainable parameters {trained:,} of {total:,}; peak memory {facts['peak_memory_mb']:,.0f} MiB")
     if facts.get("best_step") == 0:
         typer.echo("  note: no validation was better than the untrained start (best step 0)")
-    typer.echo(f"  repeat: OMP_NUM_THREADS={facts['threads']} transrec run {store / record.id / 'spec.yaml'} --store NEW_FOLDER --data-root DATA")
+    typer.echo(f"  repeat: transrec repeat {record.id} --store {store}" + ("" if record.spec.target.is_world else " --data-root DATA"))
 
 
 @app.command("repeat")
@@ -294,3 +294,7 @@ def import_adapter4rec(
 def main() -> None:
     """Entry point: one-line errors, exit status 2 for a user's mistake."""
     run_app(app)
+
+
+if __name__ == "__main__":  # accelerate launch -m transrec_core.cli
+    main()

@@ -124,7 +124,7 @@ def curve(found: Groups, factor: str, x: Mapping[str, float], last: float | None
             q = interval(hits(ranks_by_seed(records)))
             found_here = {"quality": 100 * q.mean, "low": 100 * q.low, "high": 100 * q.high}
             rows.append({"method": variant.method, "x": place, **found_here, "seeds": len(records)})
-    return pd.DataFrame(rows).sort_values(["method", "x"], ignore_index=True)
+    return pd.DataFrame(rows, columns=["method", "x", "quality", "low", "high", "seeds"]).sort_values(["method", "x"], ignore_index=True)
 
 
 def along(found: Groups, factor: str, x: Mapping[str, float], last: float | None, a: str, b: str) -> dict[float, Interval]:

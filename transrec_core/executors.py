@@ -121,8 +121,8 @@ def _on_this_machine(todo: dict[str, RunSpec], store: Store, data_root: Path, co
         try:
             while queue or flying:
                 while queue and len(flying) < count:  # no more than there are workers: who flies when the pool breaks was at work
-                    spec = queue.popleft()
-                    flying[pool.submit(attempt, spec, store.root, data_root, spec.id() in stale)] = spec
+                    flying[pool.submit(attempt, queue[0], store.root, data_root, queue[0].id() in stale)] = queue[0]
+                    queue.popleft()  # only now: a pool that is broken takes nothing
                 for future in wait(flying, return_when=FIRST_COMPLETED).done:
                     error = future.result()
                     yield flying.pop(future).id(), error

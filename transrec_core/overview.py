@@ -31,16 +31,17 @@ def _row(record: Record, where: str, folder: Path, places: list[tuple[str, Varia
     variant = next((v for _, v in places if v.levels), places[0][1] if places else Variant(spec.method))
     changed = ", ".join(f"{factor}: {level}" for factor, level in variant.levels)
     data = "" if spec.target.is_world else " --data-root DATA"
+    told = f"{spec.target.titles} " if spec.target.is_world else ""
+    content = f"{told}titles" if spec.target.modality == "text" else "pictures"
     return {
-        "where": where, "question": " ".join(sorted(q.upper() for q, _ in places)),
-        "target": f"embedded, {spec.target.titles} titles" if spec.target.is_world and spec.target.modality == "text" else
-        "embedded, pictures" if spec.target.is_world else f"{spec.target.folder}, {'titles' if spec.target.modality == 'text' else 'pictures'}",
-        "objective": spec.model.objective, "method": NAMES.get(spec.method, spec.method), "varied": changed, "seed": spec.seed,
+        "question": " ".join(sorted(q.upper() for q, _ in places)),
+        "target": f"{'embedded' if spec.target.is_world else spec.target.folder}, {content}",
+        "method": NAMES.get(spec.method, spec.method), "varied": changed, "objective": spec.model.objective, "seed": spec.seed,
         "HR@10 (%)": round(100 * record.metrics["HR@10"], 2), "NDCG@10 (%)": round(100 * record.metrics["NDCG@10"], 2),
         "test users": facts["cases"], "trained parameters": facts.get("trainable_parameters", 0), "steps": facts.get("steps", 0),
         "best step": facts.get("best_step", 0), "seconds": round(facts["seconds"], 1), "memory (MiB)": round(facts.get("peak_memory_mb", 0)),
-        "code": facts.get("code", f"commit {facts['commit']}"), "finished (UTC)": facts["finished"][:16].replace("T", " "), "id": record.id,
-        "repeat": f"transrec repeat {record.id} --store {folder}{data}",
+        "where": where, "code": facts.get("code", f"commit {facts['commit']}"), "finished (UTC)": facts["finished"][:16].replace("T", " "),
+        "id": record.id, "repeat": f"transrec repeat {record.id} --store {folder}{data}",
     }  # fmt: skip
 
 

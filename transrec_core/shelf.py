@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import zlib
+import lzma
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,9 +54,9 @@ class Packed:
             spec = validated(self.line["spec"], self.where)
             if spec.id() != self.line["id"]:
                 raise ValueError("a default of the specification has changed since")
-            ranks = np.frombuffer(zlib.decompress(base64.b64decode(self.line["ranks"])), dtype=np.uint8)
+            ranks = np.frombuffer(lzma.decompress(base64.b85decode(self.line["ranks"])), dtype=np.uint8)
             return spec, {"id": self.line["id"], **self.line["facts"]}, ranks
-        except (ValueError, KeyError, zlib.error, UserError) as error:
+        except (ValueError, KeyError, lzma.LZMAError, UserError) as error:
             raise DamagedRecord(self.where, str(error).splitlines()[0]) from None
 
 
@@ -76,7 +76,7 @@ def pack(record: Record) -> dict[str, Any]:
         spec["adapter"] = record.spec.adapter.model_dump(mode="json")
     line = {
         "id": record.id, "spec": spec, "facts": facts,
-        "ranks": base64.b64encode(zlib.compress(ranks.tobytes(), 9)).decode(),
+        "ranks": base64.b85encode(lzma.compress(ranks.tobytes(), lzma.FORMAT_ALONE, preset=9)).decode(),
     }  # fmt: skip
     return {**line, "sha256": digest(line)}
 
