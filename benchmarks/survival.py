@@ -173,6 +173,8 @@ def kill_on_dask(bench: Bench, rng: random.Random, tallies: dict[str, Tally], ki
                 if process.poll() is not None:
                     if process.returncode == 0:
                         tallies["Dask worker"].done(bench)
+                    elif process.returncode != -signal.SIGKILL:
+                        raise SystemExit(f"a study on Dask ended with status {process.returncode} though its scheduler lives")
                     process = bench.start(bench.store, "--scheduler", address)
                     continue
                 what = rng.choice(["Dask scheduler", "Dask worker", "Dask worker", "parent, on Dask"])
@@ -189,7 +191,8 @@ def kill_on_dask(bench: Bench, rng: random.Random, tallies: dict[str, Tally], ki
                     scheduler.wait()
             kill_tree(process.pid)
             process.wait()
-    bench.finish(bench.store)
+    with dask() as (address, _, _):
+        bench.finish(bench.store, "--scheduler", address)
     tallies["Dask scheduler"].done(bench)
 
 

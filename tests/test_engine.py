@@ -232,3 +232,16 @@ def test_a_lock_is_free_again_after_an_error(tmp_path):
         1 / 0  # noqa: B018
     with exclusive(tmp_path / "a"), exclusive(tmp_path / "b"):
         assert (tmp_path / "a.lock").exists()
+
+
+def test_processes_that_accelerate_starts_together_make_one_record(folders, tmp_path):  # noqa: F811
+    """Source stage and cached states included; without locks that know of each other, they would wait for each other for ever."""
+    (tmp_path / "s.yaml").write_text(json.dumps(fields("adapter", adapter={"method": "side"})))
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", "0"]
+    done = subprocess.run(
+        [*launch, "-m", "transrec_core.cli", "run", "s.yaml", "--data-root", str(folders)],
+        cwd=tmp_path, capture_output=True, text=True, timeout=240, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (record,) = Store(tmp_path / "runs").all()
+    assert record.facts["steps"] == fields()["training"]["steps"] and len(list(tmp_path.glob("runs/sources/*/config.json"))) == 1

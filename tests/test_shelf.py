@@ -165,8 +165,8 @@ FACTOR = {"far": {"methods": ["full"], "levels": {"x": {"adapter.position": "ffn
     [
         ("rq9", "no question 'rq9' (it has: rq1"),
         ("nowhere.yaml", "nowhere.yaml: no such file"),
-        (STUDY | {"baze": {}}, "unknown key 'baze' in Profile; did you mean 'base'"),
-        (STUDY | {"sedes": [1]}, "unknown key 'sedes'"),
+        (STUDY | {"baze": {}}, "unknown key 'baze'; did you mean 'base'"),
+        (STUDY | {"sedes": [1]}, "unknown key 'sedes'; did you mean 'seeds'"),
         (STUDY | {"cells": [{"modality": "text", "metods": ["full"], "methods": []}]}, "did you mean 'methods'"),
         (STUDY | {"cells": CELLS}, "no factor 'far'"),
         (STUDY | {"cells": CELLS, "factors": FACTOR}, "'adapter.position' can't be varied for full"),

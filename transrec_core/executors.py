@@ -115,12 +115,17 @@ def _lost(spec: RunSpec, store: Store) -> str:
 
 def _on_this_machine(todo: dict[str, RunSpec], store: Store, data_root: Path, count: int, stale: set[str]) -> Iterator[tuple[str, str | None]]:
     queue, lost = deque(todo.values()), Counter[str]()
+
+    def room(flying: Iterable[RunSpec]) -> int:
+        # A run that was twice at work when a worker died goes alone, so that no other is blamed for it.
+        return 1 if any(lost[spec.id()] > 1 for spec in (queue[0], *flying)) else count
+
     while queue:
         pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_end_with_parent)
         flying: dict[Future[str | None], RunSpec] = {}
         try:
             while queue or flying:
-                while queue and len(flying) < count:  # no more than there are workers: who flies when the pool breaks was at work
+                while queue and len(flying) < room(flying.values()):  # no more than workers: who flies when the pool breaks was at work
                     flying[pool.submit(attempt, queue[0], store.root, data_root, queue[0].id() in stale)] = queue[0]
                     queue.popleft()  # only now: a pool that is broken takes nothing
                 for future in wait(flying, return_when=FIRST_COMPLETED).done:
@@ -175,7 +180,7 @@ def _on_dask(todo: dict[str, RunSpec], store: Store, data_root: Path, address: s
             client.submit(_attempt_elsewhere, spec, root, data, run_id in stale, key=f"{run_id}-{os.getpid()}", pure=False, retries=TRIES): run_id
             for run_id, spec in todo.items()
         }
-        for future in as_completed(list(futures)):
+        for future in as_completed(list(futures), loop=client.loop):
             run_id = futures[future]
             try:
                 message, files = future.result()

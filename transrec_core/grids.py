@@ -6,6 +6,7 @@ that is varied in a cell (where an adapter sits, how much data there is), each o
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -153,10 +154,17 @@ def load_study(name: str, profile: str) -> tuple[Profile, Question]:
         found = load_profile(profile)
         return found, found.question(name)
     fields = read_yaml(Path(name), "a study's seeds and cells")
+    known = ("profile", "seeds", "cells", "base", "overrides", "controls", "factors", "tunings")
+    for key in fields:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
+            raise UserError(f"{name}: unknown key '{key}'; did you mean '{near}'?")
     parent = _profile_fields(str(fields.pop("profile", profile)))
     question = {key: fields.pop(key) for key in ("seeds", "cells") if key in fields}
     try:
         found = Profile.model_validate(merged(parent, fields) | {"questions": {"study": question}})
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part not in ("questions", "study"))
@@ -165,9 +173,15 @@ def load_study(name: str, profile: str) -> tuple[Profile, Question]:
 
 
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """``over`` laid over ``base``, key by key, nested."""
+    """``over`` laid over ``base``, key by key, nested.
+
+    Raises:
+        UserError: if a value would take the place of a mapping.
+    """
     out = dict(base)
     for key, value in over.items():
+        if isinstance(out.get(key), dict) and not isinstance(value, dict | None):
+            raise UserError(f"'{key}' is a mapping of keys to values, not {value!r}")
         out[key] = merged(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
     return out
 

@@ -33,7 +33,10 @@ class DamagedRecord(UserError):
 
     def __init__(self, where: Path | str, reason: str) -> None:
         super().__init__(f"{where}: damaged record ({reason}); delete it, or run it again with --refresh")
-        self.reason = reason
+        self.where, self.reason = where, reason
+
+    def __reduce__(self) -> tuple[type[DamagedRecord], tuple[Path | str, str]]:
+        return DamagedRecord, (self.where, self.reason)
 
 
 class Packed:

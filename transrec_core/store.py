@@ -141,7 +141,7 @@ class Store:
             if spec.id() != folder.name:
                 raise ValueError("spec.yaml is not of this run, or a default has changed since")
             return Record(spec, facts, ranks)
-        except (OSError, ValueError, KeyError, UserError) as error:
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, UserError) as error:
             raise DamagedRecord(folder, str(error).splitlines()[0]) from None
 
     def scan(self) -> tuple[list[Record], dict[str, str]]:
@@ -169,7 +169,7 @@ class Store:
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """What is known of failed runs, by id; a run that has succeeded since is not among them."""
-        found = {p.parent.name: p for p in self.root.glob("*/failure.json") if not (p.parent / "record.json").exists()}
+        found = {p.parent.name: p for p in self.root.glob("*/failure.json") if not self.has(p.parent.name)}
         return {run_id: json.loads(path.read_text(encoding="utf-8")) for run_id, path in sorted(found.items())}
 
 
