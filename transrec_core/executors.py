@@ -61,9 +61,11 @@ def execute(
             del todo[run_id]
             if error is not None:
                 failed[run_id] = error
-            left = forecast.total(todo.values())
-            running = min(count, len(todo)) if scheduler is None else "on Dask"
-            bar.set_postfix_str(f"running {running}, failed {len(failed)}" + told(left, count))
+            if scheduler is None:
+                at_work = f"running {min(count, len(todo))}, failed {len(failed)}{told(forecast.total(todo.values()), count)}"
+            else:  # how many workers there are, and how fast, is the scheduler's affair
+                at_work = f"on Dask, failed {len(failed)}"
+            bar.set_postfix_str(at_work)
             bar.update()
     return failed
 
