@@ -28,7 +28,10 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
+from transrec_core.errors import UserError
+from transrec_core.executors import cores
 from transrec_core.files import atomic_write
+from transrec_core.models import TransRec
 from transrec_core.provenance import environment
 from transrec_core.store import Store
 
@@ -66,6 +69,16 @@ class Bench:
 
     def content(self, store: Store) -> dict[str, str]:
         return {r.id: json.dumps([r.metrics, r.facts["ranks_sha256"], r.facts.get("history")]) for r in store.all()}
+
+    def broken(self) -> int:
+        """Records and source models that are there but can't be read."""
+        damaged = len(self.store.scan()[1]) if self.store.root.exists() else 0
+        for config in self.store.root.glob("sources/*/config.json"):
+            try:
+                TransRec.from_pretrained(config.parent)
+            except UserError:
+                damaged += 1
+        return damaged
 
     def written(self) -> dict[str, bytes]:
         """Each recorded run's file as it is on disk."""
@@ -109,28 +122,30 @@ def dask() -> Iterator[tuple[str, subprocess.Popen[bytes], subprocess.Popen[byte
 
 
 class Tally:
-    """What happened in one row of the table."""
+    """What happened in one row of the table; several rows of kills share their completed studies."""
 
-    def __init__(self) -> None:
+    def __init__(self, completed: Tally | None = None) -> None:
         self.kills = self.lost = self.broken = self.complete = self.unequal = 0
+        self.completed = completed or self
 
     def look(self, bench: Bench, before: dict[str, bytes]) -> None:
         """After a kill: what was recorded is still there, and every record reads."""
         now = bench.written()
         self.kills += 1
         self.lost += sum(now.get(run_id) != content for run_id, content in before.items())
-        self.broken += len(bench.store.scan()[1]) if bench.store.root.exists() else 0
+        self.broken += bench.broken()
 
     def done(self, bench: Bench) -> None:
         """The study is complete: compare, and begin anew."""
-        self.complete += 1
-        self.unequal += bench.content(bench.store) != bench.reference
+        self.completed.complete += 1
+        self.completed.unequal += bench.content(bench.store) != bench.reference
         shutil.rmtree(bench.store.root)
 
     def row(self, what: str) -> dict[str, object]:
+        complete, unequal = (self.complete, self.unequal) if self.completed is self else (None, None)
         return {
-            "what": what, "times": self.kills, "records lost": self.lost, "half-written": self.broken, "studies completed": self.complete,
-            "not equal to an uninterrupted one": self.unequal,
+            "what": what, "times": self.kills, "records lost": self.lost, "half-written": self.broken, "studies completed": complete,
+            "not equal to an uninterrupted one": unequal,
         }  # fmt: skip
 
 
@@ -140,6 +155,8 @@ def kill_here(bench: Bench, rng: random.Random, tallies: dict[str, Tally], kills
     while done < kills:
         time.sleep(rng.uniform(0.2, 7))
         if process.poll() is not None:
+            if process.returncode != 0:
+                raise SystemExit(f"a study ended with status {process.returncode} though only workers were killed")
             tallies["parent"].done(bench)
             process = bench.start(bench.store)
             continue
@@ -158,8 +175,9 @@ def kill_here(bench: Bench, rng: random.Random, tallies: dict[str, Tally], kills
         done += 1
         if what == "parent":
             process = bench.start(bench.store)
-    if process.wait() == 0:
-        tallies["parent"].done(bench)
+    if process.wait() != 0:
+        raise SystemExit(f"the last study ended with status {process.returncode}")
+    tallies["parent"].done(bench)
 
 
 def kill_on_dask(bench: Bench, rng: random.Random, tallies: dict[str, Tally], kills: int) -> None:
@@ -201,9 +219,10 @@ def two_at_once(bench: Bench) -> dict[str, object]:
     tally = Tally()
     pair = [bench.start(bench.store), bench.start(bench.store)]
     tally.kills = 2
-    if [process.wait() for process in pair] == [0, 0]:
-        tally.broken += len(bench.store.scan()[1])
-        tally.done(bench)
+    if [process.wait() for process in pair] != [0, 0]:
+        raise SystemExit("one of two studies on one store did not end well")
+    tally.broken += bench.broken()
+    tally.done(bench)
     return tally.row("two studies on one store at once")
 
 
@@ -218,19 +237,29 @@ def tmpfs(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
         subprocess.run(["umount", "-l", str(folder)], check=True, **QUIET)
 
 
-def bad_disk(bench: Bench, what: str, size: str, trouble: str | None, relief: str) -> dict[str, object]:
-    """A disk that is full, or can't be written, and later can."""
+def used_kib(folder: Path) -> int:
+    """Room taken on a folder's file system."""
+    found = os.statvfs(folder)
+    return (found.f_blocks - found.f_bfree) * found.f_frsize // 1024
+
+
+def bad_disk(bench: Bench, what: str, trouble: str | None, relief: str) -> dict[str, object]:
+    """A disk that is soon full (trouble: None), or can't be written, in the middle of a study; and later can."""
     tally, store = Tally(), bench.store
     try:
-        with tmpfs(store.root, size) as remount:
-            if trouble:
-                remount(trouble)
-            process = bench.start(store)
-            status = process.wait()
+        with tmpfs(store.root, "64m") as remount:
+            first = bench.start(store)
+            while first.poll() is None and len(bench.written()) < 3:  # something to lose
+                time.sleep(0.02)
+            kill_tree(first.pid)
+            first.wait()
             before = bench.written()
+            remount(trouble or f"size={used_kib(store.root) + 60}k")
+            status = bench.start(store).wait()
+            if status != 1:
+                raise SystemExit(f"{what}: the study ended with status {status}, not 1")
             remount(relief)
             tally.look(bench, before)
-            tally.kills = int(status == 1)  # one line and status 1
             content = bench.finish(store)
             tally.complete, tally.unequal = 1, int(content != bench.reference)
     except subprocess.CalledProcessError:
@@ -247,25 +276,28 @@ def main() -> None:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     rng, began = random.Random(arguments.seed), time.perf_counter()
-    tallies = {name: Tally() for name in ("worker", "parent", "Dask worker", "Dask scheduler", "parent, on Dask")}
+    here, on_dask = Tally(), Tally()
+    tallies = {name: Tally(here) for name in ("worker", "parent")}
+    tallies |= {name: Tally(on_dask) for name in ("Dask worker", "Dask scheduler", "parent, on Dask")}
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
         kill_here(bench, rng, tallies, arguments.kills * 3 // 5)
         kill_on_dask(bench, rng, tallies, arguments.kills - arguments.kills * 3 // 5)
         rows = [tally.row(f"SIGKILL: {name}") for name, tally in tallies.items()]
+        rows += [here.row("the studies that were killed, here"), on_dask.row("the studies that were killed, on Dask")]
         rows += [
             two_at_once(bench),
-            bad_disk(bench, "disk full (tmpfs of 400 kB), then not", "400k", None, "size=64m"),
-            bad_disk(bench, "read-only folder, then not", "64m", "ro", "rw"),
+            bad_disk(bench, "disk full in the middle, then not", None, "size=64m"),
+            bad_disk(bench, "folder read-only in the middle, then not", "ro", "rw"),
         ]
     frame = pd.DataFrame(rows)
     print(frame.to_string(index=False))
     if arguments.out:
         facts = {"command": "python benchmarks/survival.py", "kills": arguments.kills, "seed": arguments.seed}
-        facts |= {"runs of the study": len(bench.reference), "seconds": round(time.perf_counter() - began)}
+        facts |= {"cores": cores(), "runs of the study": len(bench.reference), "seconds": round(time.perf_counter() - began)}
         facts |= {"environment": environment(), "rows": rows}
         atomic_write(arguments.out, json.dumps(facts, indent=2) + "\n")
-    bad = frame[["records lost", "half-written", "not equal to an uninterrupted one"]].to_numpy().sum()
+    bad = frame[["records lost", "half-written", "not equal to an uninterrupted one"]].sum().sum()
     sys.exit(int(bad > 0))
 
 

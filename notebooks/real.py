@@ -37,7 +37,7 @@ from transrec_core.book import show_table, style
 from transrec_core.store import Store
 
 style()
-records = Store(Path("results/real")).all()
+records = Store(Path("results/real")).scan()[0]
 pairs = {what: [r for r in records if r.spec.target.modality == what] for what in ("text", "image")}
 titles = {"text": "Video games to musical instruments (titles)", "image": "Films from 1990 on to films before 1990 (posters)"}
 

@@ -109,7 +109,7 @@ display(Markdown("\n".join(report.sentences(summaries))))
 # %% tags=["remove-input"]
 live, recorded, missing = comparisons.live_and_recorded("rq1", study, question, Store(Path(data)), load_profile("study"), Store(Path("results/study")))
 glue("rq1-recorded-seeds", max(len(runs) for found in recorded.values() for runs in found.values()), display=False)
-glue("rq1-missing", comparisons.not_run(missing) or "Everything that was planned is recorded.", display=False)
+glue("rq1-missing", comparisons.not_run(missing), display=False)
 then = {cell: report.summary([r for runs in found.values() for r in runs]) for cell, found in recorded.items()}
 for cell, frame in then.items():
     show_table(report.table(frame).drop(columns=["training (s)", "memory (MiB)"]), f"{cell.title}; recorded")
@@ -121,7 +121,7 @@ display(Markdown("\n".join(report.sentences(then))))
 # %% tags=["remove-input"]
 agreement = comparisons.agreement(live, recorded)
 show_table(agreement, f"Live (profile {profile}, seeds {', '.join(map(str, question.seeds))}) beside recorded")
-display(Markdown(comparisons.agreement_sentence(agreement) + (" With the profile `smoke`, which trains for a few steps only, they can't." if profile == "smoke" else "")))
+display(Markdown(comparisons.agreement_sentence(agreement, profile)))
 
 # %% [markdown]
 # ## The step sizes behind it

@@ -63,7 +63,7 @@ display(HTML(overview.sortable(frame)))
 # - *where*: `recorded` ships with the book (`results/study`, `results/real`), `live` ran when the book was built here.
 # - *question*: questions that the run belongs to; a run shared by two questions is run once.
 # - *code*: fingerprint of the code that results depend on. Where it differs from this page's, the live runs of the same specification say whether the result does.
-# - *repeat*: a command that runs it again into a store of its own; `transrec compare` then gives the difference.
+# - *repeat*: a command that runs it again into `runs/again`, and says whether every test case has the same rank and whether the figure agrees.
 #
 # A record is one specification, known by the hash of its content. A changed default is a changed specification, hence another record. Each record carries checksums of its numbers; a number that is changed by hand no longer fits, and the
 # record is listed above instead of being used.
@@ -91,5 +91,5 @@ display(HTML(overview.sortable(frame)))
 # ```{solution} runs-repeat
 # :class: dropdown
 #
-# `transrec show ID --store runs/again` beside `--store results/study`: the same HR@10 on the same kind of processor; the records also hold the checksum of all ranks.
+# The command says it itself: "every test case has the same rank" on the same kind of processor; on another, "ranks differ", and whether the figure lies in the recorded interval.
 # ```

@@ -71,22 +71,27 @@ def test_dask_workers_make_the_same_records_as_local_processes(study, tmp_path):
     assert not store.failures() and len(list(store.root.glob("sources/*/config.json"))) == 1
 
 
-def test_a_killed_worker_loses_nothing(study, tmp_path):
-    """Killed while some runs are recorded and another is in the middle."""
+@pytest.mark.parametrize("victim", ["worker", "parent"])
+def test_a_killed_process_loses_nothing(victim, study, tmp_path):
+    """Killed while some runs are recorded and another is in the middle; after the parent's death the same command goes on."""
     file, _, local = study
     part = file.read_text().replace("seeds: [1, 2]", "seeds: [2]\ncontrols: []").replace(", compacter, lora, side, head, scratch]", ", lora, head]")
     (tmp_path / "part.yaml").write_text(part)
     command = [sys.executable, "-c", "from transrec_core.cli import main; main()", "study", "part.yaml", "--store", "store", "--workers", "2"]
+    process_environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with (tmp_path / "errors").open("w") as errors:
-        process = subprocess.Popen(command, cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = subprocess.Popen(command, cwd=tmp_path, env=process_environment, stdout=subprocess.PIPE, stderr=errors, text=True)
         record, checkpoint = "store/*/record.json", "store/*/checkpoint.safetensors"
         while process.poll() is None and not (list(tmp_path.glob(record)) and list(tmp_path.glob(checkpoint))):
             time.sleep(0.005)
         before = {path: path.read_bytes() for path in tmp_path.glob(record)}
         workers = [p for p in psutil.Process(process.pid).children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
-        workers[0].kill()
-        psutil.wait_procs(workers, timeout=30)
+        (workers[0] if victim == "worker" else process).kill()
+        assert not psutil.wait_procs(workers, timeout=30)[1]  # none outlives its parent, or the pool that lost one
         assert 0 < len(before) < 4 and all(path.read_bytes() == written for path, written in before.items())
+        if victim == "parent":
+            process.wait()
+            process = subprocess.Popen(command, cwd=tmp_path, env=process_environment, stdout=subprocess.PIPE, stderr=errors, text=True)
         said = process.communicate()[0]
     assert process.returncode == 0, (tmp_path / "errors").read_text()
     mine, theirs = content(Store(tmp_path / "store")), content(local)

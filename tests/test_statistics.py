@@ -142,7 +142,7 @@ def test_a_detectable_difference_is_found_four_times_in_five(seeds):
         users, spread = rng.normal(0, 1, (1, 300)), rng.normal(0, 0.02, (seeds, 1)) * (seeds > 1)
         return interval(truth + users + spread + 0.3 * rng.normal(size=(seeds, 300)), draws=1000)
 
-    truth = np.mean([measured(0.0).detectable for _ in range(20)])
+    truth = np.mean([measured(0.0).detectable() for _ in range(20)])
     found = np.mean([measured(truth).p_difference() < 0.05 for _ in range(300)])
     assert 0.7 <= found <= 0.9
     assert np.mean([measured(truth / 2).p_difference() < 0.05 for _ in range(100)]) < 0.5
@@ -164,3 +164,6 @@ def test_a_crossing_is_found_where_straight_lines_change_sign():
     assert none.share == 0 and np.isnan([none.place, none.low, none.high]).all()
     half = crossing(x, [from_draws(np.where(np.arange(500) < 250, np.log(7.0), 99.0) - np.log(v)) for v in x])
     assert half.share == 0.5 and half.place == pytest.approx(7)
+    assert crossing(x, line(7.0, 1e-6)).certain and not none.certain
+    noise = [from_draws(np.random.default_rng(k).normal(size=500)) for k in range(len(x))]
+    assert crossing(x, noise).share > 0.9 and not crossing(x, noise).certain  # noise around zero changes its sign, too

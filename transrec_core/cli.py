@@ -214,13 +214,16 @@ def pack_command(
     store: StoreOption = Path("runs"),
 ) -> None:
     """Pack all records of a store into a few text files for shipping; a folder of packed records can be read like a store."""
-    from transrec_core.shelf import write_shelf
+    from transrec_core.files import atomic_write
+    from transrec_core.shelf import source_facts, write_shelf
     from transrec_core.store import Store
 
     records = Store(store).all()
     if not records:
         raise UserError(f"{store}: no records to pack; --store names another folder")
-    typer.echo(f"{folder}: {len(records)} records, {write_shelf(records, folder):,} bytes")
+    size = write_shelf(records, folder)
+    atomic_write(folder / "sources.json", json.dumps(source_facts(store), indent=1) + "\n")
+    typer.echo(f"{folder}: {len(records)} records, {size:,} bytes")
 
 
 @app.command("params")

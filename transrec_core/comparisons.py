@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ import pandas as pd
 from transrec_core.grids import Cell, Profile, Question, Variant, cell_specs, variant_spec, variants
 from transrec_core.report import NAMES, compared
 from transrec_core.statistics import RELATIVE_MARGIN, Crossing, Interval, crossing, hits, interval, paired_difference, verdicts
-from transrec_core.store import Record, Store
+from transrec_core.store import DamagedRecord, Record, Store
 from transrec_core.study import ranks_by_seed
 
 #: What factors and levels are called in tables, where not by their own names.
@@ -30,21 +32,29 @@ Groups = dict[Variant, list[Record]]
 
 
 def groups(profile: Profile, cell: Cell, seeds: Sequence[int], store: Store) -> tuple[Groups, list[Variant]]:
-    """Records of a cell's variants and controls, by variant; and the variants of which a run is not recorded."""
+    """Records of a cell's variants and controls, by variant; and the variants of which a run is not recorded, or its record damaged."""
     plan: dict[Variant, list[str]] = {}
     for spec in cell_specs(profile, cell, tuple(seeds)):
         plan.setdefault(Variant(spec.method), []).append(spec.id())
     for variant in variants(profile, cell):
         if variant.levels:
             plan[variant] = [variant_spec(profile, cell, variant, seed).id() for seed in seeds]
-    missing = [variant for variant, ids in plan.items() if not all(store.has(run_id) for run_id in ids)]
-    return {variant: [store.read(run_id) for run_id in ids] for variant, ids in plan.items() if variant not in missing}, missing
+    read = {variant: _read(store, ids) for variant, ids in plan.items()}
+    return {variant: records for variant, records in read.items() if records}, [variant for variant, records in read.items() if not records]
+
+
+def _read(store: Store, ids: Sequence[str]) -> list[Record]:
+    # All of them or none.
+    try:
+        return [store.read(run_id) for run_id in ids] if all(store.has(run_id) for run_id in ids) else []
+    except DamagedRecord:
+        return []
 
 
 def not_run(found: Mapping[Cell, list[Variant]]) -> str:
-    """A sentence on what was planned and is not recorded; empty if nothing is."""
+    """A sentence on what was planned and is not recorded."""
     parts = [f"{cell.title}: {', '.join(v.label() for v in missing)}" for cell, missing in found.items() if missing]
-    return f"Planned and not run: {'; '.join(parts)}." if parts else ""
+    return f"Planned and not recorded, or damaged: {'; '.join(parts)}." if parts else "All that was planned is recorded."
 
 
 def factor_summary(found: Groups, base: Variant, only: Sequence[Variant]) -> pd.DataFrame:
@@ -93,6 +103,35 @@ def crossed_frame(found: Groups) -> pd.DataFrame:
         place = {"position": WORDS.get(at["position"], "behind both"), "form": at["form"], "size": int(at["size"].split("/")[0])}
         rows.append({**place, "quality": 100 * q.mean, "low": 100 * q.low, "high": 100 * q.high})
     return pd.DataFrame(rows).sort_values(["position", "form", "size"], ignore_index=True)
+
+
+def interaction_sentences(found: Groups, cell: Cell) -> list[str]:
+    """What a parallel adapter gains over a serial one at each position and size, and whether that gain depends on them; Markdown list items.
+
+    Family: the interactions of one cell, corrected together.
+    """
+    gains: dict[str, np.ndarray] = {}
+    for factor, levels in (("", ("",)), ("position", ("attention", "ffn")), ("size", ("1/1", "4/2", "64/32"))):
+        for level in levels:
+            before = ((factor, level),) if factor == "position" else ()
+            after = ((factor, level),) if factor == "size" else ()
+            serial, parallel = (found.get(Variant("houlsby", (*before, *form, *after))) for form in ((), (("form", "parallel"),)))
+            if serial is not None and parallel is not None:
+                name = f"{WORDS.get(factor, factor)}: {WORDS.get(level, level)}" if factor else "base point"
+                gains[name] = hits(ranks_by_seed(parallel)) - hits(ranks_by_seed(serial))
+    lines = []
+    for name, values in gains.items():
+        q = interval(values)
+        span = _span(100 * q.mean, 100 * q.low, 100 * q.high, "+")
+        lines.append(f"- {cell.title[0].upper() + cell.title[1:]}, parallel minus serial, {name}: {span} points.")
+    extra = {name: paired_difference(values, gains["base point"]) for name, values in gains.items() if name != "base point" and "base point" in gains}
+    judged = dict(zip(extra, verdicts(list(extra.values()), 0.0), strict=True))
+    told = [f"{name} {_span(100 * d.mean, 100 * d.low, 100 * d.high, '+')}" for name, d in extra.items() if judged[name] in ("worse", "better")]
+    if extra:
+        lines.append(
+            f"- *Interactions*: that gain differs from the base point's at {'; '.join(told) or 'none of these places, as far as can be told'}."
+        )
+    return lines
 
 
 def factor_sentences(frame: pd.DataFrame) -> list[str]:
@@ -152,15 +191,30 @@ def pair_table(
     columns, crossings = {}, {}
     for name, (a, b) in pairs.items():
         differences = along(found, factor, x, last, a, b)
+        differences = {place: d for place, d in differences.items() if Variant("full", levels[place]) in found}
         if differences:
             margins = [RELATIVE_MARGIN * float(hits(ranks_by_seed(found[Variant("full", levels[place])])).mean()) for place in differences]
             judged = verdicts(list(differences.values()), margins)
             spans = [_span(100 * d.mean, 100 * d.low, 100 * d.high, "+") for d in differences.values()]
-            columns[name] = {place: f"{span} {word}" for place, span, word in zip(differences, spans, judged, strict=True)}
+            columns[f"{name} (points) [95 %], verdict"] = {
+                place: f"{span} {word}" for place, span, word in zip(differences, spans, judged, strict=True)
+            }
             crossings[name] = crossing(list(differences), list(differences.values()))
     frame = pd.DataFrame(columns)
     frame.insert(0, "share (%)", [f"{100 * place:g}" for place in frame.index])
     return frame, crossings
+
+
+def source_steps(found: Groups, factor: str, x: Mapping[str, float], path: Path) -> dict[float, str]:
+    """How many steps the source models of a factor took, by place on the axis, from what :func:`transrec_core.shelf.source_facts` wrote."""
+    facts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    told = {}
+    for level, place in x.items():
+        ids = {r.spec.source_id() for r in found.get(Variant("full", ((factor, level),)), [])}
+        steps = [facts[name]["steps"] for name in ids if name in facts]
+        if steps:
+            told[place] = f"{np.mean(steps):,.0f} [{min(steps):,}, {max(steps):,}]"
+    return told
 
 
 def crossing_words(name: str, found: Crossing) -> str:
@@ -168,9 +222,10 @@ def crossing_words(name: str, found: Crossing) -> str:
     where = f"{100 * found.place:.2g} % of the users [{100 * found.low:.2g}, {100 * found.high:.2g}]"
     if found.share <= 0.05:
         return f"- *{name}*: none seen (a change of sign in {100 * found.share:.0f} % of the resamples)."
-    if found.share >= 0.95:
+    if found.share >= 0.95 and found.certain:
         return f"- *{name}*: at {where}."
-    return f"- *{name}*: undecided; {100 * found.share:.0f} % of the resamples have a change of sign, at {where} where they do."
+    share = f"{100 * found.share:.0f} % of the resamples have a change of sign, at {where}"
+    return f"- *{name}*: undecided; no sign is certain on both sides ({share})."
 
 
 def agreement(live: Mapping[Cell, Groups], recorded: Mapping[Cell, Groups], methods_only: bool = False) -> pd.DataFrame:
@@ -195,8 +250,10 @@ def agreement(live: Mapping[Cell, Groups], recorded: Mapping[Cell, Groups], meth
     return pd.DataFrame(rows, columns=["cell", "what", "live HR@10 (%)", "recorded HR@10 (%) [95 %]", "same run again", "inside"])
 
 
-def agreement_sentence(frame: pd.DataFrame) -> str:
+def agreement_sentence(frame: pd.DataFrame, profile: str) -> str:
     """How many live figures agree with the recorded ones."""
+    if profile == "smoke":
+        return "With the profile `smoke`, which trains for a few steps only, live figures can't agree with recorded ones."
     again = frame[frame["same run again"] != "not recorded"]
     inside, equal = (frame["inside"] == "yes").sum(), (again["same run again"] == "equal ranks").sum()
     again_said = f"of {len(again)} that repeat recorded runs, {equal} have exactly their ranks"

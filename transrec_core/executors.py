@@ -110,7 +110,7 @@ def attempt(spec: RunSpec, root: Path, data_root: Path, refresh: bool) -> str | 
 
 
 def _lost(spec: RunSpec, store: Store) -> str:
-    message = f"its worker died {TRIES} times (out of memory, or killed)"
+    message = "its worker died each time it was tried (out of memory, or killed)"
     store.write_failure(spec, {"id": spec.id(), "error": message, "kind": "WorkerLost", "trace": [], "failed": environment()["finished"]})
     return message
 

@@ -44,7 +44,7 @@ def advice(given: str, found: Mapping[str, Any], where: str, names: Mapping[str,
     rest = [names.get(n, n) for n in found["undecided"] if n != found["use"]]
     return {
         "given": given, "use": names.get(found["use"], found["use"]),
-        "evidence": f"HR@10 {100 * q.mean:.1f} % [{100 * q.low:.1f}, {100 * q.high:.1f}], {found['seeds']} seeds, {where}",
+        "evidence": f"HR@10 {100 * q.mean:.1f} % [{100 * q.low:.1f}, {100 * q.high:.1f}], runs: {found['seeds']}, {where}",
         "not to be told from the best": ", ".join(rest) or "–",
     }  # fmt: skip
 
@@ -56,6 +56,8 @@ def by_users(found: Groups, cell: Cell, shares: Mapping[str, float], users: int,
         levels = (("target share", level),) if level else ()
         options = {m: found[Variant(m, levels)] for m in methods if Variant(m, levels) in found}
         if len(options) > 1:
+            if Variant("frozen") in found:  # the source model as it is: the same at every share
+                options["frozen"] = found[Variant("frozen")]
             rows.append(advice(f"{round(share * users):,} users, {_content(cell)}", choice(options), "embedded"))
     return rows
 
@@ -83,24 +85,26 @@ def placement(frame: pd.DataFrame, cell: Cell, seeds: int) -> list[dict[str, str
     base = frame[frame["verdict"] == "reference"].iloc[0]
     rows = frame[frame["variant"].map(lambda v: bool(v.levels))]
     kinds = {
-        "saves parameters at no cost that matters": rows[(rows["verdict"] == "comparable") & (rows["trained"] < base["trained"])],
-        "recommends better than the usual Houlsby": rows[rows["verdict"] == "better"],
-        "recommends worse": rows[rows["verdict"] == "worse"],
+        "fewer parameters, comparable": rows[(rows["verdict"] == "comparable") & (rows["trained"] < base["trained"])],
+        "better": rows[rows["verdict"] == "better"],
+        "worse": rows[rows["verdict"] == "worse"],
     }
     table = []
     for kind, chosen in kinds.items():
         parts = [
-            f"{said(r['variant'])} ({r['difference']:+.1f}, {r['trained'] / base['trained']:.2f} of the parameters)"
+            f"{said(r['variant'])} ({r['difference']:+.1f} [{r['difference low']:+.1f}, {r['difference high']:+.1f}], "
+            f"{r['trained'] / base['trained']:.2f})"
             for r in chosen.to_dict("records")
         ]
         found = "; ".join(parts) or "none seen"
-        table.append({"a change of the base point that": f"{kind}, {_content(cell)}", "is": found, "evidence": f"{seeds} seeds, embedded"})
+        changes = "changes (difference in points [95 %], parameters as a multiple of the base point's)"
+        table.append({"content": _content(cell), "effect": kind, changes: found, "evidence": f"{seeds} seeds, embedded"})
     return table
 
 
 def open_questions(frame: pd.DataFrame, cell: Cell, margin: float) -> list[str]:
-    """Comparisons that stay undecided although it would matter: the detectable difference is above the margin (both in points)."""
-    rows = frame[(frame["verdict"] == "undecided") & (frame["detectable"] > margin)]
+    """Comparisons that stay undecided, with what could have been detected beside the margin (both in points)."""
+    rows = frame[frame["verdict"] == "undecided"]
     return [
         f"{_content(cell)}, {said(row['variant']) if 'variant' in row else NAMES[row['method']]}: {row['difference']:+.1f} points, "
         f"{row['detectable']:.1f} detectable, {margin:.1f} would matter"

@@ -94,8 +94,9 @@ def watch(store: Store, specs: Mapping[str, RunSpec], every: float = 2.0) -> Non
             for run_id, what in states.items():
                 if what in ("recorded", "other code"):
                     forecast.learn(store.read(run_id))
-            open_ = [run_id for run_id, what in states.items() if what in ("running", "to run", "failed")]
-            at_work, failed = ([run_id for run_id in open_ if states[run_id] == what] for what in ("running", "failed"))
+            open_ = [run_id for run_id, what in states.items() if what not in ("recorded", "other code")]
+            at_work = [run_id for run_id in open_ if states[run_id] == "running"]
+            failed = [run_id for run_id in open_ if states[run_id] in ("failed", "damaged")]
             left = forecast.total(specs[run_id] for run_id in open_ if run_id not in failed)
             bar.n = len(specs) - len(open_)
             bar.set_postfix_str(f"running {len(at_work)}, failed {len(failed)}" + told(left, len(at_work)))

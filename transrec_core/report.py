@@ -86,7 +86,7 @@ def compared(
         if name != reference:
             d = differences[name]
             row |= {"difference": 100 * d.mean, "difference low": 100 * d.low, "difference high": 100 * d.high,
-                    "detectable": 100 * d.detectable, "verdict": judged[name]}  # fmt: skip
+                    "detectable": 100 * d.detectable(len(family) if name in family else 1), "verdict": judged[name]}  # fmt: skip
         rows.append(row)
     return pd.DataFrame(rows)
 

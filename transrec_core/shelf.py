@@ -86,6 +86,8 @@ def pack(record: Record) -> dict[str, Any]:
 
 def write_shelf(records: Iterable[Record], folder: Path) -> int:
     """Packs records into ``folder``, by the first digit of their ids; files that are there already are replaced. Returns the bytes written."""
+    if any(folder.glob("*/record.json")):
+        raise UserError(f"{folder}: holds unpacked records, which would hide packed ones; name another folder")
     lines: dict[str, list[str]] = {}
     for record in sorted(records, key=lambda r: r.id):
         lines.setdefault(record.id[0], []).append(json.dumps(pack(record)) + "\n")
@@ -95,6 +97,12 @@ def write_shelf(records: Iterable[Record], folder: Path) -> int:
     for first, found in lines.items():
         atomic_write(folder / f"{first}.jsonl", "".join(found))
     return sum(len(line) for found in lines.values() for line in found)
+
+
+def source_facts(store: Path) -> dict[str, Any]:
+    """What is known of the source models that a store holds, by id: steps, best step, validation HR@10."""
+    found = {p.parent.name: json.loads(p.read_text(encoding="utf-8"))["provenance"] for p in sorted(store.glob("sources/*/config.json"))}
+    return {name: {key: facts[key] for key in ("steps", "best step", "validation HR@10")} for name, facts in found.items()}
 
 
 def read_shelf(folder: Path) -> dict[str, Packed]:

@@ -3,12 +3,12 @@
 Compared methods are evaluated on the same users with the same seeds, so differences are taken user by user. A difference d[s, u] of seed s
 and user u is a mean, plus what the seed did, plus what the user is like, plus luck. Its mean over both is drawn again many times:
 
-    mean  +  shrink * (mean over resampled users - mean)  +  sqrt((S - 1) s^2 / (S chi^2_{S-1})) * N(0, 1)
+    mean  +  shrink * (mean over resampled users - mean)  +  s t_{S-1} / sqrt(S)
 
 The users' part is a bootstrap. The seeds' part is a generalized pivotal quantity (Weerahandi 1993,
-https://doi.org/10.1080/01621459.1993.10476355), since two to five seeds can't be resampled well; s^2 is the variance between the
-seeds' means. Luck within users is part of s^2, hence the shrinkage sqrt(b / (b + e / S)) of the users' part (b, e: variances of
-users and of luck). ``benchmarks/calibration.py`` checks all of it by simulation.
+https://doi.org/10.1080/01621459.1993.10476355), Student's t with S - 1 degrees of freedom, since two to five seeds can't be resampled well;
+s^2 is the variance between the seeds' means. Luck within users is part of s^2, hence the shrinkage sqrt(b / (b + e / S)) of the users' part
+(b, e: variances of users and of luck). ``benchmarks/calibration.py`` checks all of it by simulation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from scipy.stats import chi2, norm
+from scipy.stats import norm, t
 
 Verdict = Literal["comparable", "worse", "better", "undecided"]
 
@@ -38,11 +38,14 @@ class Interval:
     high: float
     draws: np.ndarray
 
-    @property
-    def detectable(self) -> float:
-        """The true difference that a 5 % test of this comparison would find with 80 % probability: half the interval, and z of the power."""
-        half = (self.high - self.low) / 2
-        return float(half * (1 + norm.ppf(POWER) / norm.ppf(1 - ALPHA / 2)))
+    def detectable(self, tests: int = 1) -> float:
+        """The true difference that this comparison would find with 80 % probability, as one of so many tests (Holm's strictest level).
+
+        Half the interval at that level, and as much more as the power's normal quantile is of the level's.
+        """
+        tail = ALPHA / (2 * tests)
+        low, high = np.percentile(self.draws, [100 * tail, 100 * (1 - tail)])
+        return float((high - low) / 2 * (1 + norm.ppf(POWER) / norm.ppf(1 - tail)))
 
     def p_difference(self) -> float:
         """Two-sided p-value of "no difference"."""
@@ -88,10 +91,9 @@ def interval(values: np.ndarray, draws: int = 4000, seed: int = 0, stream: int =
 
 @lru_cache(maxsize=64)
 def _seed_deviates(n_seeds: int, draws: int, seed: int, stream: int) -> np.ndarray:
-    # sqrt((S - 1) / (S chi^2)) * N(0, 1), both evenly spread over their quantiles and paired at random: tails of few seeds are heavy.
-    rng = np.random.default_rng([seed, stream, n_seeds])
-    even = [(rng.permutation(draws) + 0.5) / draws for _ in range(2)]
-    return np.asarray(np.sqrt((n_seeds - 1) / (n_seeds * chi2.ppf(even[0], n_seeds - 1))) * norm.ppf(even[1]))
+    # t / sqrt(S), evenly spread over its quantiles, in random order: tails of few seeds are heavy.
+    order = np.random.default_rng([seed, stream, n_seeds]).permutation(draws)
+    return np.asarray(t.ppf((order + 0.5) / draws, n_seeds - 1) / np.sqrt(n_seeds))
 
 
 @lru_cache(maxsize=2)
@@ -121,12 +123,17 @@ def paired_difference(a: np.ndarray, b: np.ndarray, draws: int = 4000, seed: int
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where a difference changes sign along an axis: its place with a 95 % interval, and the share of the draws that have a change."""
+    """Where a difference changes sign along an axis: its place with a 95 % interval, and the share of the draws that have a change.
+
+    ``certain``: the difference is above zero in one place and below zero in another, by their 95 % intervals. Noise around zero changes
+    its sign, too.
+    """
 
     place: float
     low: float
     high: float
     share: float
+    certain: bool
 
 
 def crossing(x: Sequence[float], differences: Sequence[Interval]) -> Crossing:
@@ -139,13 +146,14 @@ def crossing(x: Sequence[float], differences: Sequence[Interval]) -> Crossing:
     values = np.stack([d.draws for d in differences])  # [points, draws]
     change = np.sign(values[1:]) != np.sign(values[:-1])
     crosses = change.any(0)
+    certain = any(d.low > 0 for d in differences) and any(d.high < 0 for d in differences)
     if not crosses.any():
-        return Crossing(np.nan, np.nan, np.nan, 0.0)
+        return Crossing(np.nan, np.nan, np.nan, 0.0, certain)
     k, column = change.argmax(0)[crosses], np.flatnonzero(crosses)
     before, after = values[k, column], values[k + 1, column]
     places = np.exp(at[k] + (at[k + 1] - at[k]) * before / (before - after))
     low, middle, high = np.percentile(places, [100 * ALPHA / 2, 50, 100 * (1 - ALPHA / 2)])
-    return Crossing(float(middle), float(low), float(high), float(crosses.mean()))
+    return Crossing(float(middle), float(low), float(high), float(crosses.mean()), certain)
 
 
 def verdicts(differences: Sequence[Interval], margin: float | Sequence[float]) -> list[Verdict]:

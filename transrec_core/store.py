@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ import yaml
 
 from transrec_core.errors import UserError
 from transrec_core.evaluation import CUTOFFS, metrics
-from transrec_core.files import atomic_write
+from transrec_core.files import atomic_path, atomic_write
 from transrec_core.shelf import DamagedRecord, Packed, read_shelf
 from transrec_core.specs import RunSpec, validated
 
@@ -86,19 +87,15 @@ class Store:
 
     def write(self, spec: RunSpec, facts: dict[str, Any], ranks: np.ndarray) -> Record:
         """Writes a record; record.json comes last and holds the checksums of the ranks and of itself with the specification."""
-        folder = self.folder(spec.id())
-        folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         ranks = ranks.astype(np.uint16 if ranks.max(initial=0) < 2**16 else np.int32)
         np.save(buffer, ranks, allow_pickle=False)
         facts = {**facts, "ranks_sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
         facts["sha256"] = seal(spec, facts)
-        (folder / "record.json").unlink(missing_ok=True)  # while the other files are those of a new run, the old record does not hold
-        atomic_write(folder / "spec.yaml", yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False))
-        atomic_write(folder / "ranks.npy", buffer.getvalue())
-        atomic_write(folder / "record.json", json.dumps(facts, indent=2) + "\n")
-        for left in ("checkpoint.safetensors", "failure.json"):
-            (folder / left).unlink(missing_ok=True)
+        self.adopt(spec.id(), {
+            "spec.yaml": yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False).encode(), "ranks.npy": buffer.getvalue(),
+            "record.json": (json.dumps(facts, indent=2) + "\n").encode(),
+        })  # fmt: skip
         return Record(spec, facts, ranks)
 
     def files(self, run_id: str) -> dict[str, bytes]:
@@ -106,10 +103,16 @@ class Store:
         return {name: (self.folder(run_id) / name).read_bytes() for name in FILES if (self.folder(run_id) / name).exists()}
 
     def adopt(self, run_id: str, files: dict[str, bytes]) -> None:
-        """Writes what another machine recorded of a run."""
-        for name in FILES:
-            if name in files:
-                atomic_write(self.folder(run_id) / name, files[name])
+        """Writes a record, or a failure, from the contents of its files. An old record stays until all of the new one is on disk."""
+        folder = self.folder(run_id)
+        with ExitStack() as stack:  # is left in reverse order: record.json, entered first, is renamed last
+            for name in reversed([name for name in FILES if name in files]):
+                stack.enter_context(atomic_path(folder / name)).write_bytes(files[name])
+            if "record.json" in files:
+                (folder / "record.json").unlink(missing_ok=True)  # while the other files are of two runs, it does not hold
+        if "record.json" in files:
+            for left in ("checkpoint.safetensors", "failure.json"):
+                (folder / left).unlink(missing_ok=True)
 
     def read(self, run_id: str) -> Record:
         """Reads a record by its id or an unambiguous beginning of it.
@@ -133,7 +136,7 @@ class Store:
             if hashlib.sha256(data).hexdigest() != facts["ranks_sha256"]:
                 raise ValueError("ranks.npy is not what was written (checksum)")
             ranks = np.load(io.BytesIO(data), allow_pickle=False)
-            if facts.get("sha256", seal(spec, facts)) != seal(spec, facts):
+            if facts.get("sha256", None if "code" in facts else seal(spec, facts)) != seal(spec, facts):  # older records have neither
                 raise ValueError("record.json or spec.yaml is not what was written (checksum)")
             wrong = [name for name, value in metrics(ranks).items() if abs(facts["metrics"][name] - value) > 1e-9]
             if wrong:

@@ -17,7 +17,7 @@ from transrec_core.data.loading import world
 from transrec_core.errors import UserError
 from transrec_core.evaluation import evaluate, metrics, popularity_ranks
 from transrec_core.executors import execute
-from transrec_core.provenance import environment
+from transrec_core.provenance import code_version, environment
 from transrec_core.specs import TRAINED, RunSpec
 from transrec_core.stages import build_model, domains
 from transrec_core.store import Record, Store
@@ -41,6 +41,8 @@ def run(spec: RunSpec, store: Store, data_root: Path = Path(), refresh: bool = F
 
 
 def _run(spec: RunSpec, store: Store, data_root: Path, refresh: bool, show_progress: bool) -> Record:
+    for left in store.folder(spec.id()).glob(".*.tmp"):  # of a process that was killed while it wrote
+        left.unlink(missing_ok=True)
     source, target = domains(spec, data_root)
     if spec.strategy == "item_id":
         target = replace(target, catalog=IdCatalog(target.catalog.n_items), truth=None)
@@ -66,7 +68,7 @@ def _run(spec: RunSpec, store: Store, data_root: Path, refresh: bool, show_progr
             if refresh:
                 checkpoint.unlink(missing_ok=True)
             reset_peak_memory()
-            progress = fit(model, target, spec.training, spec.seed, checkpoint, show_progress, cache=store.root / "features")
+            progress = fit(model, target, spec.training, spec.seed, checkpoint, show_progress, cache=store.root / "features" / code_version())
             best = next(h for h in progress.history if h["step"] == progress.best_step)
             facts |= {
                 "steps": progress.step, "best_step": progress.best_step, "train_seconds": round(progress.seconds, 3),
