@@ -96,8 +96,8 @@ def test_half_the_users_turn_comparable_into_undecided():
     a = np.tile([1.0, 0.0, 0.0, 1.0, 0.0], 4000)[None]
     b = a.copy()
     b[0, ::25], b[0, 1::25] = 0, 1  # 8 % of the users disagree, as many one way as the other
-    assert verdict(paired_difference(a, b), 0.004) == "comparable"
-    assert verdict(paired_difference(a[:, :10_000], b[:, :10_000]), 0.004) == "undecided"
+    assert verdict(paired_difference(a, b, draws=1000), 0.004) == "comparable"
+    assert verdict(paired_difference(a[:, :10_000], b[:, :10_000], draws=1000), 0.004) == "undecided"
 
 
 def test_a_borderline_difference_does_not_survive_a_large_family():
