@@ -125,6 +125,7 @@ def _on_this_machine(todo: dict[str, RunSpec], store: Store, data_root: Path, co
     while queue:
         pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_end_with_parent)
         flying: dict[Future[str | None], RunSpec] = {}
+        done = False
         try:
             while queue or flying:
                 while queue and len(flying) < room(flying.values()):  # no more than workers: who flies when the pool breaks was at work
@@ -133,6 +134,7 @@ def _on_this_machine(todo: dict[str, RunSpec], store: Store, data_root: Path, co
                 for future in wait(flying, return_when=FIRST_COMPLETED).done:
                     error = future.result()
                     yield flying.pop(future).id(), error
+            done = True
         except BrokenProcessPool:
             for spec in flying.values():
                 lost[spec.id()] += 1
@@ -143,7 +145,10 @@ def _on_this_machine(todo: dict[str, RunSpec], store: Store, data_root: Path, co
                 else:
                     queue.append(spec)  # behind the others, which may have done nothing wrong
         finally:
-            _kill(pool)
+            if done:
+                pool.shutdown()
+            else:
+                _kill(pool)
 
 
 def _kill(pool: ProcessPoolExecutor) -> None:
