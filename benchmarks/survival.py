@@ -96,9 +96,11 @@ def workers_of(pid: int) -> list[psutil.Process]:
 def kill_tree(pid: int) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         root = psutil.Process(pid)
-        for process in [*root.children(recursive=True), root]:
+        tree = [*root.children(recursive=True), root]
+        for process in tree:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        psutil.wait_procs(tree, timeout=10)  # a file that is still open for writing keeps its file system from being remounted
 
 
 @contextlib.contextmanager
@@ -262,8 +264,8 @@ def bad_disk(bench: Bench, what: str, trouble: str | None, relief: str) -> dict[
             tally.look(bench, before)
             content = bench.finish(store)
             tally.complete, tally.unequal = 1, int(content != bench.reference)
-    except subprocess.CalledProcessError:
-        return {**tally.row(what), "times": "not run: needs root"}
+    except subprocess.CalledProcessError as error:
+        return {**tally.row(what), "times": f"not run: {' '.join(error.cmd[:3])} failed (it needs root)"}
     return tally.row(what)
 
 
