@@ -87,6 +87,7 @@ _ = figures.plot_curves(curves, "share of the target's training users (%)", line
 for title, curve in curves.items():
     wide = curve.assign(text=[f"{r.quality:.1f} [{r.low:.1f}, {r.high:.1f}]" for r in curve.itertuples()]).pivot(index="x", columns="method", values="text")
     wide = wide[[m for m in NAMES if m in wide.columns]].rename(columns=NAMES)
+    wide.columns.name = None
     wide.insert(0, "share of users (%)", [f"{100 * x:g}" for x in wide.index])
     show_table(wide, f"{title}: HR@10 (%) [95 %] by the share of training users; recorded")
 
