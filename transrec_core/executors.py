@@ -157,8 +157,7 @@ def _kill(pool: ProcessPoolExecutor) -> None:
     pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:
         process.terminate()
-    for process in processes:
-        process.join(timeout=10)
+    pool.shutdown()  # waits until they are gone
 
 
 def _end_with_parent() -> None:
