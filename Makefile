@@ -36,7 +36,7 @@ sync: $(STAMP)  ## write the .ipynb of each pair from its .py
 tune: $(STAMP)  ## choose the step sizes again (about half an hour on 2 cores)
 	$(BIN)/transrec tune
 
-study: $(STAMP)  ## the recorded runs on the embedded world (about an hour on 2 cores), then packed into results/study
+study: $(STAMP)  ## the recorded runs on the embedded world (an hour and a half on 2 cores), then packed into results/study
 	for question in rq1 rq2 rq3 rq4; do $(BIN)/transrec study $$question --profile study --store runs/study; done
 	$(BIN)/transrec pack results/study --store runs/study
 
