@@ -18,8 +18,10 @@
 # Every line of the tables is computed from the recorded runs when the page is built. The rule is the same for all: of the method with the best mean and all that are *comparable* to it (within 3 % of its
 # HR@10, by the tests of the {doc}`../protocol`), the one that trains the fewest parameters. What can't be told from the best is named beside it, not chosen.
 #
+# Real evidence comes first, as far as it is recorded ({doc}`real`); the embedded world, where more was run, comes after it.
+#
 # ```{warning}
-# This evidence comes from an {doc}`embedded world <data>` with small encoders. Read it as the *form* that advice should have; repeat the study on your own domain before you rely on an order of methods.
+# Few data sets, small encoders, short budgets. Read it as the *form* that advice should have; repeat the study on your own domain before you rely on an order of methods.
 # ```
 
 # %% tags=["parameters"]
@@ -35,7 +37,7 @@ import pandas as pd
 from IPython.display import HTML, Markdown, display
 from myst_nb import glue
 
-from transrec_core import comparisons, guidance
+from transrec_core import comparisons, evidence, guidance
 from transrec_core.adapters import METHODS, AdapterConfig
 from transrec_core.book import show_table, style
 from transrec_core.data.synthetic import WorldConfig
@@ -54,15 +56,35 @@ recorded = {name: {cell: comparisons.groups(past, cell, question.seeds, shelf)[0
 shares = {level: float(level.rstrip(" %")) / 100 for level in past.factors["target share"].levels}
 measured = json.loads((Path(data) / "costs.json").read_text()) if (Path(data) / "costs.json").exists() else {}
 BASE = Variant("houlsby")
-real = Store(Path("results/real")).scan()[0]
-real_seeds = len({r.spec.seed for r in real})
+real = evidence.gather(load_profile("real"), Store(Path("results/real")))
 glue("guide-records", len(shelf.ids()), display=False)
 glue("guide-users", f"{max(r[0].facts['cases'] for found in recorded['rq1'].values() for r in found.values()):,}", display=False)
 
 # %% [markdown]
-# {glue:text}`guide-records` recorded runs, {glue:text}`guide-users` test users.
+# ## From real data
 #
-# ## By the number of users in the new domain
+# Full fine-tuning, adapters, head only, no source, or the source model as it is, in each cell those that were run; only where at least three seeds are complete.
+
+# %% tags=["remove-input"]
+rows, given = [], set()
+for kind in ("rq2", "rq1", "rq4-target"):
+    for cell, found in real.cells(kind):
+        if len(found[Variant("full")]) >= evidence.ENOUGH:
+            users = found[Variant("full")][0].facts["cases"]
+            places = {level: float(level.rstrip(" %")) / 100 for level in ("10 %", "30 %")}
+            chosen = [v.method for v in found if not v.levels and v.method in ("full", "head", "scratch", *METHODS)]
+            fresh = [row for row in guidance.by_users(found, cell, places, users, chosen, "real") if row["given"] not in given]
+            given |= {row["given"] for row in fresh}
+            rows += fresh
+if rows:
+    show_table(pd.DataFrame(rows), "Given that many training users of that domain, use this", text=True)
+else:
+    display(Markdown("*No comparison on real data is complete yet: all advice below rests on the embedded world.*"))
+
+# %% [markdown]
+# ## From the embedded world, by the number of users in the new domain
+#
+# {glue:text}`guide-records` recorded runs, {glue:text}`guide-users` test users.
 
 # %% tags=["remove-input"]
 rows = []
@@ -130,7 +152,8 @@ for cell, found in recorded["rq2"].items():
     frame = summary([r for v, runs in found.items() if v.method in ("full", "head", *METHODS) for r in runs])
     doubts += guidance.open_questions(frame, cell, RELATIVE_MARGIN * float(frame.loc[frame["method"] == "full", "quality"].iloc[0]))
 lines = [f"- {doubt}" for doubt in doubts] or ["- None of the comparisons of RQ2 and RQ3 is undecided."]
-lines.append(f"- Real data: {len(real)} runs, seeds: {real_seeds}. No line above rests on them" + ("; one seed decides nothing." if real_seeds == 1 else "."))
+planned = {run_id for *_, ids in real.plan for run_id in ids.values()}
+lines.append(f"- Real data: {len(real.recorded)} of {len(planned)} runs whose step sizes are chosen are recorded; {{doc}}`real` lists what was not run.")
 lines.append("- Other worlds, larger backbones, longer budgets: not run.")
 display(Markdown("\n".join(lines)))
 

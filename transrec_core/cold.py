@@ -14,8 +14,8 @@ import pandas as pd
 
 from transrec_core.data.domain import Domain
 from transrec_core.evaluation import parts, test_cases
-from transrec_core.statistics import hits, interval
-from transrec_core.store import Record
+from transrec_core.statistics import Interval, hits, interval, paired_difference
+from transrec_core.store import Record, ranks_by_seed
 
 
 def cold_targets(domain: Domain) -> np.ndarray:
@@ -39,6 +39,15 @@ def cold_cases(record: Record) -> np.ndarray | None:
     return unpacked_bits(record.facts["cold"], record.facts["cases"]) if "cold" in record.facts else None
 
 
+def cold_difference(a: Sequence[Record], b: Sequence[Record], k: int = 10) -> Interval | None:
+    """Difference of two things in HR@k on cold targets alone, paired; None if there are none, or the records don't say."""
+    cold = cold_cases(a[0])
+    if cold is None or not cold.any():
+        return None
+    first, second = (hits(ranks_by_seed(records), k)[:, cold] for records in (a, b))
+    return paired_difference(first, second)
+
+
 def split_frame(found: Mapping[str, Sequence[Record]], k: int = 10) -> pd.DataFrame:
     """HR@k on all, warm and cold targets, for things by name, each with the records of its seeds.
 
@@ -52,7 +61,7 @@ def split_frame(found: Mapping[str, Sequence[Record]], k: int = 10) -> pd.DataFr
         if "cold" not in records[0].facts or len({r.facts["cold"] for r in records}) > 1:
             continue
         cold = unpacked_bits(records[0].facts["cold"], records[0].facts["cases"])
-        values = hits(np.stack([r.ranks for r in sorted(records, key=lambda r: r.spec.seed)]), k)
+        values = hits(ranks_by_seed(records), k)
         for part, chosen in (("all", np.ones_like(cold)), ("warm", ~cold), ("cold", cold)):
             if chosen.any():
                 q = interval(values[:, chosen])

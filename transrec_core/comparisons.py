@@ -39,7 +39,7 @@ def groups(profile: Profile, cell: Cell, seeds: Sequence[int], store: Store, par
         partial: while a study is under way, the seeds that the cell's first method has are enough, for it and for all that is compared with it.
     """
     asked = planned(profile, cell, tuple(seeds))
-    plan = {variant: _ids(profile, cell, variant, own) for variant, own in asked.items()}
+    plan = {variant: run_ids(profile, cell, variant, own) for variant, own in asked.items()}
     if partial and cell.methods and plan[Variant(cell.methods[0])]:
         there = {seed for seed, run_id in plan[Variant(cell.methods[0])].items() if _read(store, [run_id])}
         plan = {v: {s: i for s, i in ids.items() if s in there or len(asked[v]) == 1} for v, ids in plan.items()}
@@ -47,8 +47,8 @@ def groups(profile: Profile, cell: Cell, seeds: Sequence[int], store: Store, par
     return {variant: records for variant, records in read.items() if records}, [variant for variant, records in read.items() if not records]
 
 
-def _ids(profile: Profile, cell: Cell, variant: Variant, seeds: Sequence[int]) -> dict[int, str]:
-    # By seed; nothing is recorded of what has no step size yet.
+def run_ids(profile: Profile, cell: Cell, variant: Variant, seeds: Sequence[int]) -> dict[int, str]:
+    """Ids of a variant's runs by seed; none if it has no step size yet, so that it can't be recorded."""
     try:
         return {seed: variant_spec(profile, cell, variant, seed).id() for seed in seeds}
     except Untuned:

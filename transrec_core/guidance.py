@@ -49,8 +49,10 @@ def advice(given: str, found: Mapping[str, Any], where: str, names: Mapping[str,
     }  # fmt: skip
 
 
-def by_users(found: Groups, cell: Cell, shares: Mapping[str, float], users: int, methods: Sequence[str]) -> list[dict[str, str]]:
-    """Advice by the number of users in the new domain, from the target shares of RQ4."""
+def by_users(
+    found: Groups, cell: Cell, shares: Mapping[str, float], users: int, methods: Sequence[str], where: str = "embedded"
+) -> list[dict[str, str]]:  # fmt: skip
+    """Advice by the number of users in the new domain, from the target shares of RQ4; ``where`` says what kind of evidence it is."""
     rows = []
     for level, share in [*shares.items(), ("", 1.0)]:
         levels = (("target share", level),) if level else ()
@@ -58,7 +60,7 @@ def by_users(found: Groups, cell: Cell, shares: Mapping[str, float], users: int,
         if len(options) > 1:
             if Variant("frozen") in found:  # the source model as it is: the same at every share
                 options["frozen"] = found[Variant("frozen")]
-            rows.append(advice(f"{round(share * users):,} users, {_content(cell)}", choice(options), "embedded"))
+            rows.append(advice(f"{round(share * users):,} users, {cell.content}", choice(options), where))
     return rows
 
 
@@ -76,11 +78,11 @@ def within(found: Groups, cell: Cell, costs: pd.DataFrame, column: str, limits: 
         if options:
             picked = choice(options)
             where = f"embedded; its step takes {ratio[picked['use']]:.2f} of full fine-tuning's {words}, measured on this machine"
-            rows.append(advice(f"at most {limit:g} of full fine-tuning's {words}, {_content(cell)}", picked, where))
+            rows.append(advice(f"at most {limit:g} of full fine-tuning's {words}, {cell.content}", picked, where))
     return rows
 
 
-def placement(frame: pd.DataFrame, cell: Cell, seeds: int) -> list[dict[str, str]]:
+def placement(frame: pd.DataFrame, cell: Cell, seeds: int, where: str = "embedded") -> list[dict[str, str]]:
     """Advice on places and sizes, from :func:`transrec_core.comparisons.factor_summary`: what saves, what helps, what to avoid."""
     base = frame[frame["verdict"] == "reference"].iloc[0]
     rows = frame[frame["variant"].map(lambda v: bool(v.levels))]
@@ -98,7 +100,7 @@ def placement(frame: pd.DataFrame, cell: Cell, seeds: int) -> list[dict[str, str
         ]
         found = "; ".join(parts) or "none seen"
         changes = "changes (difference in points [95 %], parameters as a multiple of the base point's)"
-        table.append({"content": _content(cell), "effect": kind, changes: found, "evidence": f"{seeds} seeds, embedded"})
+        table.append({"content": cell.content, "effect": kind, changes: found, "evidence": f"{seeds} seeds, {where}"})
     return table
 
 
@@ -106,14 +108,10 @@ def open_questions(frame: pd.DataFrame, cell: Cell, margin: float) -> list[str]:
     """Comparisons that stay undecided, with what could have been detected beside the margin (both in points)."""
     rows = frame[frame["verdict"] == "undecided"]
     return [
-        f"{_content(cell)}, {said(row['variant']) if 'variant' in row else NAMES[row['method']]}: {row['difference']:+.1f} points, "
+        f"{cell.content}, {said(row['variant']) if 'variant' in row else NAMES[row['method']]}: {row['difference']:+.1f} points, "
         f"{row['detectable']:.1f} detectable, {margin:.1f} would matter"
         for row in frame.loc[rows.index].to_dict("records")
     ]  # fmt: skip
-
-
-def _content(cell: Cell) -> str:
-    return f"{cell.titles} titles" if cell.modality == "text" else "pictures"
 
 
 def storage(model_bytes: int, adapter_bytes: int, domains: Sequence[int]) -> pd.DataFrame:

@@ -17,10 +17,10 @@ from transrec_core.store import Record, Store
 def _places() -> dict[str, list[tuple[str, Variant]]]:
     # Where runs of the shipped profiles belong: {id: [(question, variant)]}.
     found: dict[str, list[tuple[str, Variant]]] = defaultdict(list)
-    for name in ("study", "laptop", "smoke"):
+    for name in ("study", "real", "laptop", "smoke"):
         profile = load_profile(name)
         for question in profile.questions:
-            for run_id, (_, variant, _) in question_specs(profile, profile.question(question)).items():
+            for run_id, (_, variant, _) in question_specs(profile, profile.question(question), {}).items():
                 if all(question != known for known, _ in found[run_id]):
                     found[run_id].append((question, variant))
     return found

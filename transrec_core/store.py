@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -176,4 +177,9 @@ class Store:
         return {run_id: json.loads(path.read_text(encoding="utf-8")) for run_id, path in sorted(found.items())}
 
 
-__all__ = ["CUTOFFS", "DamagedRecord", "Record", "Store", "seal"]
+def ranks_by_seed(records: Iterable[Record]) -> np.ndarray:
+    """Ranks of runs that differ in the seed only, [seeds, cases], by rising seed."""
+    return np.stack([r.ranks for r in sorted(records, key=lambda r: r.spec.seed)])
+
+
+__all__ = ["CUTOFFS", "DamagedRecord", "Record", "Store", "ranks_by_seed", "seal"]

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from accelerate import PartialState
 
 from transrec_core.artefacts import exclusive
@@ -23,7 +22,7 @@ from transrec_core.nearest import nearest_ranks
 from transrec_core.provenance import code_version, environment
 from transrec_core.specs import TRAINED, WITHOUT_CONTENT, RunSpec
 from transrec_core.stages import build_model, domains, initial_model
-from transrec_core.store import Record, Store
+from transrec_core.store import Record, Store, ranks_by_seed
 from transrec_core.training import fit, peak_memory_mb, reset_peak_memory
 
 
@@ -112,6 +111,4 @@ def run_many(specs: Iterable[RunSpec], store: Store, data_root: Path = Path(), w
     return [store.read(spec.id()) for spec in specs]
 
 
-def ranks_by_seed(records: Iterable[Record]) -> np.ndarray:
-    """Ranks of runs that differ in the seed only, [seeds, cases], by rising seed."""
-    return np.stack([r.ranks for r in sorted(records, key=lambda r: r.spec.seed)])
+__all__ = ["ranks_by_seed", "run", "run_many"]

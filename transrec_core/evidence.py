@@ -1,0 +1,194 @@
+"""The study on real data as far as it is recorded, and beside the embedded world: what was run, what it says, where the two disagree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from transrec_core.cold import cold_difference, split_frame
+from transrec_core.comparisons import Groups, factor_summary, groups, run_ids, said
+from transrec_core.grids import Cell, Profile, Variant, planned
+from transrec_core.report import NAMES, summary
+from transrec_core.specs import TRAINED
+from transrec_core.statistics import verdict
+from transrec_core.store import Store
+
+FULL = Variant("full")
+#: Seeds that a verdict needs (see book/protocol_real.md).
+ENOUGH = 3
+
+
+class Evidence(NamedTuple):
+    """What a store holds of a profile.
+
+    Attributes:
+        found: complete variants by question and cell. plan: (question, cell, variant, ids of its runs by seed, or none if it was not tuned) of
+            everything that was planned. recorded: ids of the runs that are there.
+    """
+
+    found: dict[str, dict[Cell, Groups]]
+    plan: list[tuple[str, Cell, Variant, dict[int, str]]]
+    recorded: set[str]
+
+    def cells(self, kind: str) -> list[tuple[Cell, Groups]]:
+        """Cells of the questions whose names begin with ``kind`` of which full fine-tuning and something else is recorded, in order of worth."""
+        found = [(cell, g) for name, cells in self.found.items() if name.startswith(kind) for cell, g in cells.items()]
+        return [(cell, g) for cell, g in found if FULL in g and len(g) > 1]
+
+
+def gather(profile: Profile, store: Store) -> Evidence:
+    """Reads what there is; a store without anything gives empty groups."""
+    found: dict[str, dict[Cell, Groups]] = {}
+    plan = []
+    for name, question in profile.questions.items():
+        found[name] = {cell: groups(profile, cell, question.seeds, store, partial=True)[0] for cell in question.cells}
+        for cell in question.cells:
+            plan += [(name, cell, v, run_ids(profile, cell, v, seeds)) for v, seeds in planned(profile, cell, question.seeds).items()]
+    wanted = {run_id for *_, ids in plan for run_id in ids.values()}
+    return Evidence(found, plan, {run_id for run_id in wanted if store.has(run_id)})
+
+
+def run_table(profile: Profile, evidence: Evidence) -> pd.DataFrame:
+    """One row for each question and cell: runs that are recorded, of those that were planned, and what is not run."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for name, cell, variant, ids in evidence.plan:
+        seeds = planned(profile, cell, profile.question(name).seeds)[variant]
+        row = rows.setdefault((name, cell.name), {"question": name, "cell": cell.content, "planned": 0, "recorded": 0, "not run": []})
+        left = [seed for seed in seeds if ids.get(seed) not in evidence.recorded]
+        row["planned"] += len(seeds)
+        row["recorded"] += len(seeds) - len(left)
+        if left:
+            which = "" if len(left) == len(seeds) else f" (seeds {', '.join(map(str, left))})"
+            row["not run"].append((said(variant) if variant.levels else NAMES.get(variant.method, variant.method)) + which)
+    return pd.DataFrame([{**row, "not run": _all_or(row)} for row in rows.values()])
+
+
+def _all_or(row: Mapping[str, Any]) -> str:
+    return "nothing of it was run" if not row["recorded"] else ", ".join(dict.fromkeys(row["not run"])) or "–"
+
+
+def methods_frame(found: Groups) -> pd.DataFrame:
+    """Methods and controls of a cell against full fine-tuning, see :func:`transrec_core.report.summary`; too few seeds give no verdict."""
+    records = [r for variant, runs in found.items() if not variant.levels for r in runs]
+    frame = summary(records)
+    trained = {variant.method for variant, runs in found.items() if runs[0].spec.strategy in TRAINED}
+    return _judged(frame, frame["method"].isin(trained))
+
+
+def _judged(frame: pd.DataFrame, trained: pd.Series | bool = True) -> pd.DataFrame:
+    # A verdict needs enough seeds of what trains, on both sides.
+    few = (frame["seeds"] < ENOUGH) & trained | (frame.loc[frame["verdict"] == "reference", "seeds"].iloc[0] < ENOUGH)
+    return frame.assign(verdict=frame["verdict"].mask(few & (frame["verdict"] != "reference"), "too few seeds"))
+
+
+def notes(found: Groups) -> dict[str, str]:
+    """Methods of a cell by what is to be noticed: "below" (no better than popularity), "late" (best state the last one), "flat" (the first one)."""
+    own = {NAMES.get(v.method, v.method): runs for v, runs in found.items() if not v.levels}
+    mean = {name: float(np.mean([r.metrics["HR@10"] for r in runs])) for name, runs in own.items()}
+    trained = {name: runs for name, runs in own.items() if runs[0].spec.strategy in TRAINED}
+    popular = mean.get("popularity")
+    marks = {
+        "below": [name for name in own if popular is not None and name != "popularity" and mean[name] <= popular],
+        "late": [name for name, runs in trained.items() if any(r.facts["best_step"] == r.spec.training.steps for r in runs)],
+        "flat": [name for name, runs in trained.items() if any(r.facts["best_step"] == 0 for r in runs)],
+    }
+    return {kind: ", ".join(names) or "none" for kind, names in marks.items()}
+
+
+def filters_table(path: Path) -> pd.DataFrame:
+    """What each filter left of each data set, from what ``transrec pack`` wrote; empty if that is not there. Pairs share the rows of a common part."""
+    pairs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    users_of: dict[str, list[str]] = {}
+    for pair, parts in pairs.items():
+        for part, effects in parts.items():
+            users_of.setdefault(json.dumps([part, effects]), []).append(pair)
+    rows: list[dict[str, Any]] = []
+    for key, names in users_of.items():
+        part, effects = json.loads(key)
+        for step in effects["steps"]:
+            counts = {name: f"{step[name]:,}" for name in ("users", "items", "interactions")}
+            rows.append({"pairs": ", ".join(names), "part": f"{part}: {effects['folder']}", "filter": step["filter"], **counts})
+    return pd.DataFrame(rows)
+
+
+def targets_table(path: Path) -> pd.DataFrame:
+    """Test targets of each pair: how many, cold ones, and those that share their title; empty as :func:`filters_table`."""
+    pairs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    rows = []
+    for pair, parts in pairs.items():
+        n, cold, twins = (parts["target"][key] for key in ("targets", "cold targets", "targets with another's title"))
+        share = {"cold (%)": f"{100 * cold / n:.1f}", "title of another item, too (%)": f"{100 * twins / n:.1f}"}
+        rows.append({"pair": pair, "test targets": f"{n:,}", "cold": f"{cold:,}", **share})
+    return pd.DataFrame(rows)
+
+
+def cold_table(found: Groups) -> pd.DataFrame:
+    """HR@10 on warm and cold targets for each method and control of a cell, in the order of names; strings."""
+    frame = split_frame({v.method: runs for v, runs in found.items() if not v.levels})
+    rows = []
+    for method in [m for m in NAMES if m in set(frame["name"])]:
+        own = frame[frame["name"] == method].set_index("targets")
+        spans = {f"{part}: HR@10 (%) [95 %]": _quality(own.loc[part]) if part in own.index else "–" for part in ("all", "warm", "cold")}
+        rows.append({"method": NAMES[method], "seeds": int(own["seeds"].iloc[0]), **spans})
+    return pd.DataFrame(rows)
+
+
+def _quality(row: Any) -> str:
+    return f"{row['quality']:.1f} [{row['low']:.1f}, {row['high']:.1f}]"
+
+
+def cold_sentence(cell: Cell, found: Groups) -> str:
+    """Hypothesis H4 on a cell: full fine-tuning against item-ID SASRec on cold targets alone; a Markdown list item, empty if it can't be said."""
+    both = [found.get(Variant(method)) for method in ("full", "item_id")]
+    if both[0] is None or both[1] is None or len(both[0]) != len(both[1]):
+        return ""
+    d = cold_difference(both[0], both[1])
+    if d is None:
+        return f"- *{cell.content}*: no cold targets, or the records do not say which they are."
+    word = verdict(d, 0.0) if len(both[0]) >= ENOUGH else "too few seeds"
+    span = f"{100 * d.mean:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
+    return f"- *{cell.content}*: full fine-tuning minus item-ID SASRec on cold targets {span}: **{word}**."
+
+
+def side_by_side(
+    embedded: Mapping[str, Groups], real: Mapping[str, Groups], base: Variant, chosen: Sequence[Variant]
+) -> pd.DataFrame:  # fmt: skip
+    """Differences to a base point in several embedded and several real cells (by name), a row for each variant, and whether the verdicts agree.
+
+    Differences are in percent of full fine-tuning's HR@10 in the same cell, since the levels differ. Verdicts are those of the cell's own table: all
+    its methods (or all single changes of the base point) are one family. "disagree": one of them is better, comparable or worse in an embedded
+    cell, and another of these in a real one.
+    """
+    frames = {name: _relative(found, base, chosen) for name, found in (*embedded.items(), *real.items()) if base in found and FULL in found}
+    rows = []
+    for variant in chosen:
+        there = {name: frame.loc[variant.label()] for name, frame in frames.items() if variant.label() in frame.index}
+        sides = [{there[name]["verdict"] for name in side if name in there} for side in (embedded, real)]
+        if not all(sides):
+            continue
+        certain = [side - {"undecided", "too few seeds"} for side in sides]
+        agree = "can't tell" if not all(certain) else "agree" if len(certain[0] | certain[1]) == 1 else "disagree"
+        cells = {name: f"{there[name]['verdict']} ({there[name]['share']:+.0f} %)" if name in there else "–" for name in frames}
+        rows.append({"what": said(variant), **cells, "embedded and real": agree})
+    return pd.DataFrame(rows)
+
+
+def _relative(found: Groups, base: Variant, chosen: Sequence[Variant]) -> pd.DataFrame:
+    depth = {len(variant.levels) for variant in chosen}
+    family = [v for v in found if v != base and len(v.levels) in depth and (not v.levels or v.method == base.method)]
+    frame = _judged(factor_summary(found, base, family))
+    full = 100 * float(np.mean([r.metrics["HR@10"] for r in found[FULL]]))
+    return frame.assign(share=100 * frame["difference"] / full).set_index("method")
+
+
+def disagreements(frame: pd.DataFrame) -> str:
+    """What a table of :func:`side_by_side` comes to, in a sentence."""
+    if frame.empty:
+        return "Nothing is recorded on both sides yet."
+    told = {kind: list(frame.loc[frame["embedded and real"] == kind, "what"]) for kind in ("agree", "disagree", "can't tell")}
+    return "; ".join(f"{kind}: {', '.join(names) or 'none'}" for kind, names in told.items()) + "."
