@@ -52,7 +52,8 @@ record: $(STAMP)  ## the study on real data (hours, resumable), then packed into
 	  $(BIN)/transrec tune --profile real --only $$question --store runs/real --data-root $(DATA) > /dev/null; \
 	  $(BIN)/transrec study $$question --profile real --store runs/real --data-root $(DATA); \
 	done
-	$(BIN)/transrec pack results/real --profile real --store runs/real --data-root $(DATA)
+	$(BIN)/transrec pack runs/real.packed --profile real --store runs/real --data-root $(DATA)
+	rm -rf results/real && mv runs/real.packed results/real
 
 rebuild-world: $(STAMP)  ## build the shipped checkpoints again and compare them bit for bit
 	$(BIN)/python -m transrec_core.general --check

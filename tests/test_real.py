@@ -16,19 +16,16 @@ from hypothesis import strategies as st
 
 from tests.test_shelf import command
 from tests.test_study import folders  # noqa: F401 (a fixture)
-from transrec_core import comparisons, encoders, evidence, report, scale, tuning
+from transrec_core import comparisons, encoders, tuning
 from transrec_core.cold import cold_cases, cold_targets, packed_bits, split_frame, unpacked_bits
 from transrec_core.data.loading import DataSpec, filter_effects, filter_steps, filtered, load_domain
 from transrec_core.data.raw import item_users
 from transrec_core.data.readers import read_folder
 from transrec_core.errors import UserError
-from transrec_core.evaluation import metrics
 from transrec_core.evaluation import test_cases as cases
 from transrec_core.grids import Profile, Variant, load_profile, planned, question_specs, run_spec, variant_spec
 from transrec_core.models import ModelSpec, TransRec
 from transrec_core.nearest import nearest_ranks
-from transrec_core.provenance import environment
-from transrec_core.specs import TRAINED
 from transrec_core.stages import build_backbone
 from transrec_core.statistics import RELATIVE_MARGIN
 from transrec_core.store import Store
@@ -213,92 +210,6 @@ def test_the_films_of_a_pair_and_their_users_are_disjoint():
     assert not set(source.item_ids[1:]) & set(target.item_ids[1:]) and len(source.item_ids) > 1000 and len(target.item_ids) > 1000
     assert {spec.source.data.half, spec.target.half} == {0, 1}
     assert (item_users(source.interactions) > 0).sum() > 1000
-
-
-LEVEL = {"full": 0.30, "houlsby": 0.30, "scratch": 0.2, "head": 0.1, "frozen": 0.02, "item_id": 0.15}
-
-
-def _made_up(store: Store, profile: Profile, question: str, seeds: set[int], users: int = 6000) -> None:
-    """Records of made-up ranks for a question's runs with these seeds: nobody's results, of the right shape."""
-    cold = np.arange(users) % 10 == 0
-    for spec in (spec for _, _, spec in question_specs(profile, profile.question(question)).values() if spec.seed in seeds):
-        rng = np.random.default_rng(spec.seed)
-        hit = np.random.default_rng(0).random(users) + 0.001 * rng.standard_normal(users) < LEVEL.get(spec.method, 0.1)
-        hit &= ~(cold & (spec.strategy == "item_id"))
-        ranks = np.where(hit, 3, 50).astype(np.int32)
-        facts = {"id": spec.id(), "method": spec.method, "data_fingerprint": "a-b", "metrics": metrics(ranks), "cases": users, "seconds": 9.0,
-                 "cold": packed_bits(cold), "cold_cases": int(cold.sum()), "device": "cpu"}  # fmt: skip
-        if spec.strategy in TRAINED:
-            facts |= {"trainable_parameters": 10, "total_parameters": 20, "train_seconds": 9.0, "seconds_per_step": 0.5, "best_step": 0, "steps": 300}
-        store.write(spec, facts | environment(), ranks)
-
-
-@pytest.fixture
-def tuned_instruments(tmp_path, monkeypatch) -> None:
-    """A table of step sizes for the pair "instruments" alone, as if it had been tuned."""
-    monkeypatch.setattr(tuning, "PROFILES", tmp_path / "profiles")
-    (tmp_path / "profiles").mkdir()
-    grid = REAL.pairs["instruments"].grids
-    table = {"instruments-text-sasrec": {m: {"chosen": sizes[1], "valid NDCG@10": {}, "best step": {}} for m, sizes in grid.items()}}
-    (tmp_path / "profiles" / "step_sizes_real.yaml").write_text(yaml.safe_dump(table))
-
-
-@pytest.mark.parametrize("seeds", [(), (1,), (1, 2, 3), (1, 2, 3, 4, 5)])
-def test_the_evidence_says_what_is_there_whatever_is_there(seeds, tuned_instruments, tmp_path):
-    store = Store(tmp_path / "store")
-    _made_up(store, REAL, "rq1-instruments", set(seeds))
-    real = evidence.gather(REAL, store)
-    table = evidence.run_table(REAL, real).set_index(["question", "cell"])
-    first = table.loc[("rq1-instruments", "instruments, titles")]
-    assert first["planned"] == 5 * 5 + 4 and first["recorded"] == len(store.ids()) == 5 * len(seeds) + 4 * (1 in seeds)
-    assert (table.drop(index=[i for i in table.index if i[1] == "instruments, titles"])["not run"] == "nothing of it was run").all()
-    assert (first["not run"] == "–") == (len(seeds) == 5)
-    cells = real.cells("rq1")
-    assert len(cells) == bool(seeds) and not real.cells("rq3") or seeds
-    for cell, found in cells:
-        frame = evidence.methods_frame(found).set_index("method")
-        assert frame.loc["full", "seeds"] == len(seeds)
-        expected = {"houlsby": "comparable", "head": "worse", "scratch": "worse"} if len(seeds) >= 3 else dict.fromkeys(LEVEL, "too few seeds")
-        assert {m: frame.loc[m, "verdict"] for m in expected if m != "full"} == {m: v for m, v in expected.items() if m != "full"}
-        assert ("too few seeds" in set(frame["verdict"])) == (len(seeds) < 3)  # controls that nothing random is in need one seed only
-        assert report.NAMES["frozen"] in evidence.notes(found)["below"] and "full fine-tuning" in evidence.notes(found)["flat"]
-        assert ("**better**" if len(seeds) >= 3 else "too few seeds") in evidence.cold_sentence(cell, found)
-        cold = evidence.cold_table(found).set_index("method")
-        assert cold.loc["item-ID SASRec", "cold: HR@10 (%) [95 %]"].startswith("0.0") and len(cold) == 9
-    beside = evidence.side_by_side({"one": cells[0][1]}, {"other": cells[0][1]}, Variant("full"), [Variant("head")]) if cells else None
-    if beside is not None:
-        assert list(beside["embedded and real"]) == ["agree" if len(seeds) >= 3 else "can't tell"]
-
-
-def test_worlds_disagree_only_where_both_are_certain(tuned_instruments, tmp_path, monkeypatch):
-    sides = []
-    for name, level in (("one", 0.30), ("other", 0.2)):
-        monkeypatch.setitem(LEVEL, "houlsby", level)
-        _made_up(store := Store(tmp_path / name), REAL, "rq1-instruments", {1, 2, 3})
-        sides.append({name: evidence.gather(REAL, store).cells("rq1")[0][1]})
-    frame = evidence.side_by_side(*sides, Variant("full"), [Variant(m) for m in ("houlsby", "head", "lora")])
-    assert dict(zip(frame["what"], frame["embedded and real"], strict=True)) == {"Houlsby": "disagree", "head only": "agree"}
-    assert "disagree: Houlsby" in evidence.disagreements(frame) and "Nothing" in evidence.disagreements(frame.iloc[:0])
-
-
-def test_the_arithmetic_of_scale():
-    parameters, width, layers = scale.backbone_size("bert-base-uncased")
-    assert (width, layers) == (768, 12) and parameters == pytest.approx(12 * 12 * 768**2, rel=0.01)
-    plan = scale.Plan(users=1000, items=100, length=10, tokens=5, batch=100, epochs=2, flops=1e6, devices=4, user_parameters=0)
-    frame = scale.estimate(plan, 10, 4, 2).set_index("way")
-    full = frame.loc["full fine-tuning"]
-    assert full["steps"] == 20 and full["device hours"] == pytest.approx(6 * 10 * 1000 * 10 * 5 * 2 / 1e6 / 3600)
-    assert full["hours on all devices"] == full["device hours"] / 4 and frame.loc["adapters inside", "device hours"] == full["device hours"] * 2 / 3
-    assert frame.loc["side network, all layers cached", "cache (GiB)"] == pytest.approx(100 * 4 * 2 * 3 / 2**30)
-    assert frame.loc["head only, last layer cached", "device hours"] == pytest.approx(2 * 10 * 100 * 5 / 1e6 / 3600)
-    assert list(scale.readable(frame)["device hours"])[0] == "0.0017" and scale.benchmark_rates(Path("nowhere")).empty
-
-
-def test_what_ships_is_planned_or_older_and_names_nobody():
-    records, damaged = Store("results/real").scan()
-    wanted = {run_id for question in REAL.questions.values() for run_id in question_specs(REAL, question, {})}
-    packed = [record for record in records if "sha256" not in record.facts and "cold" in record.facts]
-    assert not damaged and {record.id for record in packed} <= wanted
 
 
 def test_the_protocol_page_states_the_profile():

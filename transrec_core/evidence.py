@@ -101,7 +101,7 @@ def notes(found: Groups) -> dict[str, str]:
 
 
 def filters_table(path: Path) -> pd.DataFrame:
-    """What each filter left of each data set, from what ``transrec pack`` wrote; empty if that is not there. Pairs share the rows of a common part."""
+    """What each filter left of each data set, from what ``transrec pack`` wrote; empty without it. Pairs share the rows of a common part."""
     pairs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     users_of: dict[str, list[str]] = {}
     for pair, parts in pairs.items():

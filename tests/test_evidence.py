@@ -1,0 +1,103 @@
+"""What the pages say of records of real data, whatever part of them is there; and the arithmetic of scale. All records here are made up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from transrec_core import evidence, report, scale, tuning
+from transrec_core.cold import packed_bits
+from transrec_core.evaluation import metrics
+from transrec_core.grids import Profile, Variant, load_profile, question_specs
+from transrec_core.provenance import environment
+from transrec_core.specs import TRAINED
+from transrec_core.store import Store
+
+REAL = load_profile("real")
+LEVEL = {"full": 0.30, "houlsby": 0.30, "scratch": 0.2, "head": 0.1, "frozen": 0.02, "item_id": 0.15}
+
+
+def _made_up(store: Store, profile: Profile, question: str, seeds: set[int], users: int = 3000) -> None:
+    """Records of made-up ranks for a question's runs with these seeds: nobody's results, of the right shape."""
+    cold = np.arange(users) % 10 == 0
+    for spec in (spec for _, _, spec in question_specs(profile, profile.question(question)).values() if spec.seed in seeds):
+        rng = np.random.default_rng(spec.seed)
+        hit = np.random.default_rng(0).random(users) + 0.001 * rng.standard_normal(users) < LEVEL.get(spec.method, 0.1)
+        hit &= ~(cold & (spec.strategy == "item_id"))
+        ranks = np.where(hit, 3, 50).astype(np.int32)
+        facts = {"id": spec.id(), "method": spec.method, "data_fingerprint": "a-b", "metrics": metrics(ranks), "cases": users, "seconds": 9.0,
+                 "cold": packed_bits(cold), "cold_cases": int(cold.sum()), "device": "cpu"}  # fmt: skip
+        if spec.strategy in TRAINED:
+            facts |= {"trainable_parameters": 10, "total_parameters": 20, "train_seconds": 9.0, "seconds_per_step": 0.5, "best_step": 0, "steps": 300}
+        store.write(spec, facts | environment(), ranks)
+
+
+@pytest.fixture
+def tuned_instruments(tmp_path, monkeypatch) -> None:
+    """A table of step sizes for the pair "instruments" alone, as if it had been tuned."""
+    monkeypatch.setattr(tuning, "PROFILES", tmp_path / "profiles")
+    (tmp_path / "profiles").mkdir()
+    grid = REAL.pairs["instruments"].grids
+    table = {"instruments-text-sasrec": {m: {"chosen": sizes[1], "valid NDCG@10": {}, "best step": {}} for m, sizes in grid.items()}}
+    (tmp_path / "profiles" / "step_sizes_real.yaml").write_text(yaml.safe_dump(table))
+
+
+@pytest.mark.parametrize("seeds", [(), (1,), (1, 2, 3)])
+def test_the_evidence_says_what_is_there_whatever_is_there(seeds, tuned_instruments, tmp_path):
+    store = Store(tmp_path / "store")
+    _made_up(store, REAL, "rq1-instruments", set(seeds))
+    real = evidence.gather(REAL, store)
+    table = evidence.run_table(REAL, real).set_index(["question", "cell"])
+    first = table.loc[("rq1-instruments", "instruments, titles")]
+    assert first["planned"] == 5 * 5 + 4 and first["recorded"] == len(store.ids()) == 5 * len(seeds) + 4 * (1 in seeds)
+    assert (table.drop(index=[i for i in table.index if i[1] == "instruments, titles"])["not run"] == "nothing of it was run").all()
+    assert "head only (seeds 4, 5)" in first["not run"] or len(seeds) < 3
+    cells = real.cells("rq1")
+    assert len(cells) == bool(seeds) and all(cell.pair == "instruments" for cell, _ in (*real.cells("rq2"), *real.cells("rq3")))
+    for cell, found in cells:
+        frame = evidence.methods_frame(found).set_index("method")
+        assert frame.loc["full", "seeds"] == len(seeds)
+        expected = {"houlsby": "comparable", "head": "worse", "scratch": "worse"} if len(seeds) >= 3 else dict.fromkeys(LEVEL, "too few seeds")
+        assert {m: frame.loc[m, "verdict"] for m in expected if m != "full"} == {m: v for m, v in expected.items() if m != "full"}
+        assert ("too few seeds" in set(frame["verdict"])) == (len(seeds) < 3)  # controls that nothing random is in need one seed only
+        assert report.NAMES["frozen"] in evidence.notes(found)["below"] and "full fine-tuning" in evidence.notes(found)["flat"]
+        assert ("**better**" if len(seeds) >= 3 else "too few seeds") in evidence.cold_sentence(cell, found)
+        cold = evidence.cold_table(found).set_index("method")
+        assert cold.loc["item-ID SASRec", "cold: HR@10 (%) [95 %]"].startswith("0.0") and len(cold) == 9
+    beside = evidence.side_by_side({"one": cells[0][1]}, {"other": cells[0][1]}, Variant("full"), [Variant("head")]) if cells else None
+    if beside is not None:
+        assert list(beside["embedded and real"]) == ["agree" if len(seeds) >= 3 else "can't tell"]
+
+
+def test_worlds_disagree_only_where_both_are_certain(tuned_instruments, tmp_path, monkeypatch):
+    sides = []
+    for name, level in (("one", 0.30), ("other", 0.2)):
+        monkeypatch.setitem(LEVEL, "houlsby", level)
+        _made_up(store := Store(tmp_path / name), REAL, "rq1-instruments", {1, 2, 3})
+        sides.append({name: evidence.gather(REAL, store).cells("rq1")[0][1]})
+    frame = evidence.side_by_side(*sides, Variant("full"), [Variant(m) for m in ("houlsby", "head", "lora")])
+    assert dict(zip(frame["what"], frame["embedded and real"], strict=True)) == {"Houlsby": "disagree", "head only": "agree"}
+    assert "disagree: Houlsby" in evidence.disagreements(frame) and "Nothing" in evidence.disagreements(frame.iloc[:0])
+
+
+def test_the_arithmetic_of_scale():
+    parameters, width, layers = scale.backbone_size("bert-base-uncased")
+    assert (width, layers) == (768, 12) and parameters == pytest.approx(12 * 12 * 768**2, rel=0.01)
+    plan = scale.Plan(users=1000, items=100, length=10, tokens=5, batch=100, epochs=2, flops=1e6, devices=4, user_parameters=0)
+    frame = scale.estimate(plan, 10, 4, 2).set_index("way")
+    full = frame.loc["full fine-tuning"]
+    assert full["steps"] == 20 and full["device hours"] == pytest.approx(6 * 10 * 1000 * 10 * 5 * 2 / 1e6 / 3600)
+    assert full["hours on all devices"] == full["device hours"] / 4 and frame.loc["adapters inside", "device hours"] == full["device hours"] * 2 / 3
+    assert frame.loc["side network, all layers cached", "cache (GiB)"] == pytest.approx(100 * 4 * 2 * 3 / 2**30)
+    assert frame.loc["head only, last layer cached", "device hours"] == pytest.approx(2 * 10 * 100 * 5 / 1e6 / 3600)
+    assert list(scale.readable(frame)["device hours"])[0] == "0.0017" and scale.benchmark_rates(Path("nowhere")).empty
+
+
+def test_what_ships_is_planned_or_older_and_names_nobody():
+    records, damaged = Store("results/real").scan()
+    wanted = {run_id for question in REAL.questions.values() for run_id in question_specs(REAL, question, {})}
+    packed = [record for record in records if "sha256" not in record.facts and "cold" in record.facts]
+    assert not damaged and {record.id for record in packed} <= wanted
