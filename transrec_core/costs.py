@@ -13,8 +13,9 @@ from torch import Tensor
 
 from transrec_core.data.batching import Batcher
 from transrec_core.data.domain import Domain
+from transrec_core.features import ItemInputs
 from transrec_core.models import TransRec
-from transrec_core.training import TrainSpec, item_features
+from transrec_core.training import TrainSpec
 
 
 def measure(models: Mapping[str, TransRec], domain: Domain, spec: TrainSpec, rounds: int = 5, steps: int = 3) -> pd.DataFrame:
@@ -56,7 +57,7 @@ class _Stepper:
         self.model = model.train()
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, lr=1e-4, fused=True)
-        self.features = item_features(model, domain)
+        self.features = ItemInputs(model, domain.catalog)
         self.batcher = Batcher(domain.split.train, model.spec.objective, spec.loss, spec.batch_size, model.spec.max_len, 0)
         self.number = 0
 

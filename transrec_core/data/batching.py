@@ -41,8 +41,10 @@ class Batch:
     log_q: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on a device."""
-        moved = {k: v.to(device, non_blocking=True) if v is not None else None for k, v in vars(self).items()}
+        """The same batch on a device; a GPU is not waited for."""
+        if device.type == "cpu":
+            return self
+        moved = {k: v.pin_memory().to(device, non_blocking=True) if v is not None else None for k, v in vars(self).items()}
         return Batch(**moved)  # type: ignore[arg-type]
 
 
