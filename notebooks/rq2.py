@@ -115,7 +115,8 @@ display(Markdown("\n".join(lines)))
 # ## What a step costs
 #
 # Times of runs that shared a machine say little. So all methods take training steps in turns, in this process, while nothing else runs; the median of the turns counts, and the ratio to
-# full fine-tuning in the same minute is what to remember. *Kept by a step* is what a step has to hold in memory on top of the model: tensors saved for the backward pass, gradients, and Adam's two moments.
+# full fine-tuning in the same minute is what to remember. *Peak memory* is the most that is held at one moment of a step, as the allocator reports it: the model, Adam's two moments, and all that the step itself allocates
+# (activations kept for the backward pass, gradients, scratch).
 # *On disk* is what has to be kept for one more domain: for an adapter its file, for full fine-tuning the whole model.
 
 # %% tags=["remove-stderr", "remove-input"]

@@ -16,7 +16,7 @@ from transrec_core.data.catalog import Parts, TextCatalog, length_groups
 from transrec_core.errors import UserError
 from transrec_core.features import ItemInputs
 from transrec_core.models import ModelSpec, TransRec, fresh_backbone
-from transrec_core.training import TrainSpec, _checkpointing, backward_in_parts, fit
+from transrec_core.training import TrainSpec, backward_in_parts, fit, recompute_activations
 
 DEEP = {family: config | {"n_layers" if family == "distilbert" else "num_hidden_layers": 3} for family, config in tiny.BACKBONES.items()}
 EVERYWHERE = pytest.mark.parametrize("family", DEEP)
@@ -159,8 +159,8 @@ def test_groups_by_length_are_a_partition_and_the_cheapest_one():
         groups = length_groups(lengths, overhead)
         assert sorted(np.concatenate(groups)) == list(range(len(lengths)))
 
-        def cost(cuts, overhead=overhead, ordered=np.sort(lengths)):
-            parts = np.split(ordered, cuts)
+        def cost(cuts, overhead=overhead, lengths=lengths):
+            parts = np.split(np.sort(lengths), cuts)
             return sum(len(part) * part[-1] + overhead for part in parts)
 
         sizes = np.flatnonzero(np.diff(np.sort(lengths))) + 1
@@ -206,7 +206,7 @@ def test_parts_and_recomputed_activations_give_the_same_gradient(family, loss, m
     in_parts = backward_in_parts(model, parts, batch, contextlib.nullcontext())
     assert torch.allclose(in_parts, whole.detach(), atol=1e-5)
     assert_close(gradients(model), plain)
-    _checkpointing(model, True)
+    recompute_activations(model, True)
     again = model(features(batch.items), batch)
     again.backward()
     assert torch.allclose(again.detach(), whole.detach(), atol=1e-5)

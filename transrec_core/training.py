@@ -170,7 +170,7 @@ def fit(
             vectors = inputs.catalogue()
         return metrics(evaluate(model, domain, "valid", vectors))
 
-    _checkpointing(model, spec.checkpointing)
+    recompute_activations(model, spec.checkpointing)
     if not progress.history:  # an untrained start can be the best: then best_step is 0, and the record shows it
         valid = validated()
         progress.history.append({"step": 0, **valid})
@@ -255,7 +255,8 @@ def backward_in_parts(model: TransRec, features: Parts, batch: Batch, autocast: 
     return loss.detach()
 
 
-def _checkpointing(model: TransRec, on: bool) -> None:
+def recompute_activations(model: TransRec, on: bool) -> None:
+    """Lets the item encoder keep its layers' inputs only and compute the rest again in the backward pass, or not."""
     backbone: Any = getattr(model.item_encoder, "backbone", None)
     if backbone is None or on == any(getattr(module, "gradient_checkpointing", False) for module in backbone.modules()):
         return
