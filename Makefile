@@ -44,9 +44,15 @@ reliability: $(STAMP)  ## kill a study many times, simulate the statistics; thei
 	$(BIN)/python benchmarks/survival.py --out results/benchmarks/survival.json
 	$(BIN)/python benchmarks/calibration.py --out results/benchmarks/calibration.json
 
-record: $(STAMP)  ## the recorded runs on real data; DATA=folder with amazon_games, amazon_instruments, ml1m
+# The questions of profiles/real.yaml in the order of worth; what comes first is complete before the next begins.
+REAL := rq1-instruments rq1-films rq1-films-titles rq2 rq4-target rq3 rq4-source rq1-photos rq1-small
+record: $(STAMP)  ## the study on real data (hours, resumable), then packed into results/real; DATA=folder with amazon_games, amazon_instruments, ml1m, hm
 	$(BIN)/python -m pip install -q -e '.[real]' -c constraints.txt
-	$(BIN)/python benchmarks/record_real.py --data-root $(DATA)
+	for question in $(REAL); do \
+	  $(BIN)/transrec tune --profile real --only $$question --store runs/real --data-root $(DATA) > /dev/null; \
+	  $(BIN)/transrec study $$question --profile real --store runs/real --data-root $(DATA); \
+	done
+	$(BIN)/transrec pack results/real --profile real --store runs/real --data-root $(DATA)
 
 rebuild-world: $(STAMP)  ## build the shipped checkpoints again and compare them bit for bit
 	$(BIN)/python -m transrec_core.general --check

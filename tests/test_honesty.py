@@ -42,7 +42,7 @@ def test_frozen_is_the_shipped_source_model_and_beats_popularity():
 def test_no_source_starts_where_the_source_stage_started():
     spec = run_spec(LAPTOP, CELLS["text-informative-sasrec"], "scratch", seed=3)
     control = build_model(spec, Store("unused"), Path(), load_domain(spec.target))
-    start = initial_model(spec)
+    start = initial_model(spec, Store("unused"), Path())
     assert all((a == b).all() for a, b in zip(control.state_dict().values(), start.state_dict().values(), strict=True))
 
 

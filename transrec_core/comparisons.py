@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from transrec_core.grids import Cell, Profile, Question, Variant, cell_specs, variant_spec, variants
+from transrec_core.grids import Cell, Profile, Question, Variant, planned, variant_spec
 from transrec_core.report import NAMES, compared
 from transrec_core.statistics import RELATIVE_MARGIN, Crossing, Interval, crossing, hits, interval, paired_difference, verdicts
 from transrec_core.store import DamagedRecord, Record, Store
 from transrec_core.study import ranks_by_seed
+from transrec_core.tuning import Untuned
 
 #: What factors and levels are called in tables, where not by their own names.
 WORDS = {
@@ -31,16 +32,27 @@ BASE = {
 Groups = dict[Variant, list[Record]]
 
 
-def groups(profile: Profile, cell: Cell, seeds: Sequence[int], store: Store) -> tuple[Groups, list[Variant]]:
-    """Records of a cell's variants and controls, by variant; and the variants of which a run is not recorded, or its record damaged."""
-    plan: dict[Variant, list[str]] = {}
-    for spec in cell_specs(profile, cell, tuple(seeds)):
-        plan.setdefault(Variant(spec.method), []).append(spec.id())
-    for variant in variants(profile, cell):
-        if variant.levels:
-            plan[variant] = [variant_spec(profile, cell, variant, seed).id() for seed in seeds]
-    read = {variant: _read(store, ids) for variant, ids in plan.items()}
+def groups(profile: Profile, cell: Cell, seeds: Sequence[int], store: Store, partial: bool = False) -> tuple[Groups, list[Variant]]:
+    """Records of a cell's variants and controls, by variant; and the variants of which a run is not recorded, or its record damaged.
+
+    Args:
+        partial: while a study is under way, the seeds that the cell's first method has are enough, for it and for all that is compared with it.
+    """
+    asked = planned(profile, cell, tuple(seeds))
+    plan = {variant: _ids(profile, cell, variant, own) for variant, own in asked.items()}
+    if partial and cell.methods and plan[Variant(cell.methods[0])]:
+        there = {seed for seed, run_id in plan[Variant(cell.methods[0])].items() if _read(store, [run_id])}
+        plan = {v: {s: i for s, i in ids.items() if s in there or len(asked[v]) == 1} for v, ids in plan.items()}
+    read = {variant: _read(store, list(ids.values())) for variant, ids in plan.items()}
     return {variant: records for variant, records in read.items() if records}, [variant for variant, records in read.items() if not records]
+
+
+def _ids(profile: Profile, cell: Cell, variant: Variant, seeds: Sequence[int]) -> dict[int, str]:
+    # By seed; nothing is recorded of what has no step size yet.
+    try:
+        return {seed: variant_spec(profile, cell, variant, seed).id() for seed in seeds}
+    except Untuned:
+        return {}
 
 
 def _read(store: Store, ids: Sequence[str]) -> list[Record]:

@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,57 +49,85 @@ def word_vectors(catalog: TextCatalog, vocabulary_size: int, width: int) -> np.n
     return np.asarray(vectors / vectors.std(), dtype=np.float32)
 
 
+def masked_words(
+    catalog: TextCatalog, config: BertConfig, special: Sequence[int], mask: int, seed: int, steps: int, batch: int, peak: float,
+    vectors: np.ndarray | None = None, show_progress: bool = True,
+) -> BertModel:  # fmt: skip
+    """A BERT that has guessed masked words (20 %, all replaced by the mask) of titles.
+
+    Args:
+        config: its shape. special: tokens that are never masked. mask: the token in place of a masked one. seed: of weights, titles and masks.
+        batch: titles a step. peak: step size. vectors: the start of the words' embedding [words, width]; None leaves it random.
+    """
+    torch.manual_seed(seed)
+    model = BertModel(config, add_pooling_layer=False)
+    words = model.embeddings.word_embeddings.weight
+    if vectors is not None:
+        with torch.no_grad():
+            words.copy_(torch.from_numpy(vectors))
+    guess = nn.Sequential(nn.Linear(config.hidden_size, config.hidden_size), nn.GELU(), nn.LayerNorm(config.hidden_size))
+    bias = nn.Parameter(torch.zeros(config.vocab_size))
+    rng, fixed = np.random.default_rng(seed), torch.tensor(special)
+
+    def loss(step: int) -> Tensor:
+        chosen_titles = catalog.batch(torch.from_numpy(rng.integers(1, catalog.n_items + 1, batch)))
+        tokens = chosen_titles["input_ids"]
+        chosen = torch.from_numpy(rng.random(tokens.shape) < 0.2) & ~torch.isin(tokens, fixed)
+        masked = tokens.masked_fill(chosen, mask)
+        states = model(input_ids=masked, attention_mask=chosen_titles["attention_mask"]).last_hidden_state[chosen]
+        return F.cross_entropy(guess(states) @ words.T + bias, tokens[chosen])
+
+    _optimise([*model.parameters(), *guess.parameters(), bias], loss, steps, peak, "words", show_progress)
+    return model
+
+
 def text_backbone(world: World, steps: int = TEXT_STEPS, show_progress: bool = True) -> BertModel:
-    """A small BERT that has guessed masked words (20 %, all replaced by [MASK]) of the general sentences."""
+    """The embedded world's text encoder, from its general sentences."""
     catalog, size = world.general_titles, len(world.vocabulary)
-    torch.manual_seed(SEED)
     config = BertConfig(
         vocab_size=size, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS, intermediate_size=FFN,
         max_position_embeddings=16, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
     )  # fmt: skip
-    model = BertModel(config, add_pooling_layer=False)
-    words = model.embeddings.word_embeddings.weight
-    with torch.no_grad():
-        words.copy_(0.05 * torch.from_numpy(word_vectors(catalog, size, WIDTH)))
-    guess = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.LayerNorm(WIDTH))
-    bias = nn.Parameter(torch.zeros(size))
-    rng = np.random.default_rng(SEED)
+    vectors = np.float32(0.05) * word_vectors(catalog, size, WIDTH)
+    return masked_words(catalog, config, range(len(SPECIAL)), MASK, SEED, steps, 256, 3e-3, vectors, show_progress)
+
+
+def masked_pictures(
+    pictures: ImageCatalog, shape: dict[str, Any], seed: int, steps: int, batch: int, peak: float, normalise: bool = False,
+    show_progress: bool = True,
+) -> ViTModel:  # fmt: skip
+    """A ViT that was the encoder of a masked auto-encoder (He et al. 2022, half of the patches hidden, a decoder of one layer).
+
+    Args:
+        shape: fields of a ViTConfig. seed: of weights, pictures and masks. batch: pictures a step. peak: step size.
+        normalise: whether the goal is each patch with mean and deviation taken out.
+    """
+    torch.manual_seed(seed)
+    config = ViTMAEConfig(
+        **shape, mask_ratio=0.5, decoder_hidden_size=shape["hidden_size"], decoder_num_hidden_layers=1,
+        decoder_num_attention_heads=shape["num_attention_heads"], decoder_intermediate_size=shape["intermediate_size"], norm_pix_loss=normalise,
+    )  # fmt: skip
+    auto = ViTMAEForPreTraining(config)
+    rng = np.random.default_rng(seed)
 
     def loss(step: int) -> Tensor:
-        batch = catalog.batch(torch.from_numpy(rng.integers(1, catalog.n_items + 1, 256)))
-        tokens = batch["input_ids"]
-        chosen = torch.from_numpy(rng.random(tokens.shape) < 0.2) & (tokens >= len(SPECIAL))
-        masked = tokens.masked_fill(chosen, MASK)
-        states = model(input_ids=masked, attention_mask=batch["attention_mask"]).last_hidden_state[chosen]
-        return F.cross_entropy(guess(states) @ words.T + bias, tokens[chosen])
+        out: Tensor = auto(**pictures.batch(torch.from_numpy(rng.integers(1, pictures.n_items + 1, batch)))).loss
+        return out
 
-    _optimise([*model.parameters(), *guess.parameters(), bias], loss, steps, 3e-3, "words", show_progress)
+    _optimise(list(auto.parameters()), loss, steps, peak, "pictures", show_progress)
+    model = ViTModel(ViTConfig(**shape), add_pooling_layer=False)
+    model.load_state_dict(auto.vit.state_dict())
     return model
 
 
 def image_backbone(world: World, steps: int = IMAGE_STEPS, show_progress: bool = True) -> ViTModel:
-    """A small ViT, the encoder of a masked auto-encoder on the general pictures (He et al. 2022, half of the patches hidden)."""
-    torch.manual_seed(SEED)
+    """The embedded world's picture encoder, from its general pictures."""
     shape: dict[str, Any] = {
         "hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "intermediate_size": FFN, "image_size": PIXELS,
         "patch_size": 8, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
     }  # fmt: skip
-    config = ViTMAEConfig(
-        **shape, mask_ratio=0.5, decoder_hidden_size=WIDTH, decoder_num_hidden_layers=1, decoder_num_attention_heads=HEADS,
-        decoder_intermediate_size=FFN,
-    )  # fmt: skip
-    auto = ViTMAEForPreTraining(config)
     pictures = ImageCatalog(np.concatenate([world.general_pictures[:1], world.general_pictures]))
-    rng = np.random.default_rng(SEED)
-
-    def loss(step: int) -> Tensor:
-        out: Tensor = auto(**pictures.batch(torch.from_numpy(rng.integers(1, pictures.n_items + 1, 128)))).loss
-        return out
-
-    _optimise(list(auto.parameters()), loss, steps, 2e-3, "pictures", show_progress)
-    model = ViTModel(ViTConfig(**shape), add_pooling_layer=False)
-    model.load_state_dict(auto.vit.state_dict())
-    return model
+    return masked_pictures(pictures, shape, SEED, steps, 128, 2e-3, show_progress=show_progress)
 
 
 def _optimise(parameters, loss, steps, peak, name, show_progress):  # type: ignore[no-untyped-def]

@@ -21,6 +21,7 @@ NAMES = {
     "lora": "LoRA", "rslora": "rsLoRA", "dora": "DoRA", "prompt": "prompt", "prefix": "prefix", "k_adapter": "K-Adapter", "ia3": "(IA)³",
     "bitfit": "BitFit", "layernorm": "LayerNorm", "side": "side network", "head": "head only",
     "frozen": "frozen", "scratch": "no source", "item_id": "item-ID SASRec", "popularity": "popularity",
+    "nearest": "nearest content",
     "untrained": "untrained network",
 }  # fmt: skip
 

@@ -105,6 +105,12 @@ def source_facts(store: Path) -> dict[str, Any]:
     return {name: {key: facts[key] for key in ("steps", "best step", "validation HR@10")} for name, facts in found.items()}
 
 
+def encoder_builds(store: Path) -> dict[str, Any]:
+    """What is known of the encoders that were built in a store, by name: recipe, items, checksum, seconds."""
+    found = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(store.glob("encoders/*/build.json"))]
+    return {facts.pop("encoder"): facts for facts in found}
+
+
 def read_shelf(folder: Path) -> dict[str, Packed]:
     """The packed records of a folder by id.
 

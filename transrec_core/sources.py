@@ -19,6 +19,7 @@ from transrec_core.general import compare
 from transrec_core.grids import load_profile, run_spec
 from transrec_core.specs import RunSpec
 from transrec_core.stages import ASSETS, train_source
+from transrec_core.store import Store
 
 FOLDER = ASSETS / "source"
 
@@ -37,7 +38,7 @@ def wanted() -> dict[str, RunSpec]:
 
 def _build(spec: RunSpec, folder: Path) -> str:
     torch.set_num_threads(1)  # the order of sums, and so the last bits, depend on the number of threads
-    train_source(spec, folder / spec.source_id(), Path())
+    train_source(spec, folder / spec.source_id(), Store(folder), Path())
     return sha256_of(folder / spec.source_id() / "model.safetensors")
 
 

@@ -29,10 +29,12 @@ LATER: dict[str, dict[str, Any]] = {
     "data": {"share": 1.0, "share_seed": 0},  # of the source
 }
 
-Strategy = Literal["full", "adapter", "head", "frozen", "scratch", "untrained", "popularity", "item_id", "oracle"]
+Strategy = Literal["full", "adapter", "head", "frozen", "scratch", "untrained", "popularity", "item_id", "oracle", "nearest"]
 #: Strategies that start from the source model, and those that train.
 FROM_SOURCE = ("full", "adapter", "head", "frozen")
 TRAINED = ("full", "adapter", "head", "scratch", "item_id")
+#: Those that read no item's content.
+WITHOUT_CONTENT = ("popularity", "item_id", "oracle")
 
 
 class SourceSpec(StrictModel):
@@ -52,10 +54,12 @@ class RunSpec(StrictModel):
 
     Attributes:
         target: the target domain. source: how the model was pretrained.
-        encoder: "world" (the shipped general-stage encoder), "minilm" (optional extra), "fresh-vit" (random weights), a folder or a hub name.
+        encoder: "world" (the shipped general-stage encoder), "minilm" (optional extra), "fresh-vit" (random weights), "mae-vit" or "mlm-bert"
+            (built here from dataset folders, see encoders.py), a folder or a hub name.
         model: shape and objective. strategy: ``full`` trains everything, ``adapter`` an adapter, ``head`` the projection only, ``frozen``
             nothing; ``scratch`` trains everything from the weights that the source stage started from (no source data); the controls are
-            ``untrained`` (random weights), ``popularity``, ``item_id`` (SASRec on item IDs) and ``oracle`` (embedded world only).
+            ``untrained`` (random weights), ``popularity``, ``item_id`` (SASRec on item IDs), ``nearest`` (nothing trained:
+            items whose content is nearest to the history's) and ``oracle`` (embedded world only).
         adapter: with strategy ``adapter`` only. training: budget and step sizes. seed: of everything random in the adaptation.
     """
 
@@ -173,4 +177,7 @@ def with_changes(fields: dict[str, Any], changes: list[str]) -> dict[str, Any]:
     return fields
 
 
-__all__ = ["FROM_SOURCE", "TRAINED", "RunSpec", "SourceSpec", "StepSizes", "content_hash", "read_spec", "read_yaml", "validated", "with_changes"]
+__all__ = [
+    "FROM_SOURCE", "TRAINED", "WITHOUT_CONTENT", "RunSpec", "SourceSpec", "StepSizes", "content_hash", "read_spec", "read_yaml", "validated",
+    "with_changes",
+]  # fmt: skip

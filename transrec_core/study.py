@@ -12,14 +12,17 @@ import numpy as np
 from accelerate import PartialState
 
 from transrec_core.artefacts import exclusive
+from transrec_core.cold import cold_targets, packed_bits
 from transrec_core.data.catalog import IdCatalog
 from transrec_core.data.loading import world
+from transrec_core.encoders import RECIPES, encoder_facts, encoder_folder
 from transrec_core.errors import UserError
 from transrec_core.evaluation import evaluate, metrics, popularity_ranks
 from transrec_core.executors import execute
+from transrec_core.nearest import nearest_ranks
 from transrec_core.provenance import code_version, environment
-from transrec_core.specs import TRAINED, RunSpec
-from transrec_core.stages import build_model, domains
+from transrec_core.specs import TRAINED, WITHOUT_CONTENT, RunSpec
+from transrec_core.stages import build_model, domains, initial_model
 from transrec_core.store import Record, Store
 from transrec_core.training import fit, peak_memory_mb, reset_peak_memory
 
@@ -55,10 +58,17 @@ def _run(spec: RunSpec, store: Store, data_root: Path, refresh: bool, show_progr
     reset_peak_memory()
     began = time.perf_counter()
     facts: dict[str, Any] = {"id": spec.id(), "method": spec.method, "data_fingerprint": fingerprint}
+    if not spec.target.is_world:
+        cold = cold_targets(target)
+        facts |= {"cold": packed_bits(cold), "cold_cases": int(cold.sum())}
+    if spec.encoder in RECIPES and spec.strategy not in WITHOUT_CONTENT:
+        facts |= encoder_facts(spec.encoder, encoder_folder(spec.encoder, spec.target.modality, store.root, data_root, show_progress))
     if spec.strategy == "popularity":
         ranks = popularity_ranks(target)
     elif spec.strategy == "oracle":
         ranks = world(spec.target.titles, spec.target.modality).oracle().ranks
+    elif spec.strategy == "nearest":
+        ranks = nearest_ranks(initial_model(spec, store, data_root), target)
     else:
         model = build_model(spec, store, data_root, target, show_progress)
         trained, total = model.trainable_parameters()

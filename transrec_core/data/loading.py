@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +15,7 @@ from pydantic import Field
 from transrec_core.adapters.base import StrictModel
 from transrec_core.data.catalog import IdCatalog, decode_images, tokenize_titles
 from transrec_core.data.domain import Domain
+from transrec_core.data.interactions import leave_one_out
 from transrec_core.data.raw import RawDomain, title_years
 from transrec_core.data.readers import read_folder
 from transrec_core.data.synthetic import World, WorldConfig, make_world
@@ -99,13 +102,25 @@ def _sampled(domain: Domain, spec: DataSpec) -> Domain:
 
 
 def filtered(raw: RawDomain, spec: DataSpec) -> RawDomain:
-    """Applies the filters of a specification, in the order: half, items without content, years, min_item, max_users, last.
+    """Applies the filters of a specification, in the order of :func:`filter_steps`.
+
+    Raises:
+        UserError: if the items lack what the modality needs.
+    """
+    for _, found in filter_steps(raw, spec):
+        raw = found
+    return raw
+
+
+def filter_steps(raw: RawDomain, spec: DataSpec) -> Iterator[tuple[str, RawDomain]]:
+    """What each filter of a specification leaves, by its name: half, items without content, years, min_item, max_users, last.
 
     Raises:
         UserError: if the items lack what the modality needs.
     """
     if spec.half is not None:
         raw = raw.keep_users(np.arange(spec.half, len(raw.interactions), 2))
+        yield f"half {spec.half} of the users", raw
     keep = np.ones(len(raw.item_ids), dtype=bool)
     if spec.modality == "text":
         if raw.titles is None:
@@ -123,12 +138,41 @@ def filtered(raw: RawDomain, spec: DataSpec) -> RawDomain:
     keep[0] = True
     if not keep.all():
         raw = raw.keep_items(keep)
+        years_said = f", years {spec.years[0]} to {spec.years[1]}" if spec.years is not None else ""
+        yield f"items with content{years_said}", raw
     if spec.min_item > 1:
         raw = raw.min_item_users(spec.min_item)
+        yield f"items of at least {spec.min_item} users", raw
     lengths = raw.interactions.lengths
     if spec.max_users is not None:
         able = np.flatnonzero(lengths >= spec.min_user)
         raw = raw.keep_users(np.sort(np.random.default_rng(0).permutation(able)[: spec.max_users]))
+        yield f"at most {spec.max_users:,} users", raw
     if spec.last is not None:
-        raw.interactions = raw.interactions.truncate(spec.last)
-    return raw
+        raw = replace(raw, interactions=raw.interactions.truncate(spec.last))
+        yield f"the last {spec.last} of each user", raw
+
+
+def filter_effects(spec: DataSpec, data_root: Path) -> dict[str, Any]:
+    """What the filters of a dataset folder leave, step by step, and what is special about the test targets; counts only.
+
+    Returns:
+        "folder", "steps" (a list of "filter", "users", "items", "interactions"; the first is what was read, the last what is used), "targets",
+        "cold targets" (in nobody's training part), "targets with another's title" (several items of one title can't be told apart by it).
+    """
+    raw = read_folder(data_root / spec.folder)
+    rows = [("as read", raw), *filter_steps(raw, spec)]
+    last = rows[-1][1]
+    kept, _ = last.interactions.min_length(spec.min_user)
+    rows.append((f"users of at least {spec.min_user} interactions", replace(last, interactions=kept)))
+    steps = [
+        {"filter": name, "users": int((r.interactions.lengths > 0).sum()), "items": len(r.item_ids) - 1, "interactions": len(r.interactions.items)}
+        for name, r in rows
+    ]  # fmt: skip
+    split, _ = leave_one_out(kept)
+    titles = Counter(last.titles[1:]) if last.titles is not None else Counter()
+    twins = [titles[last.titles[item]] > 1 and bool(last.titles[item]) for item in split.test_target] if last.titles is not None else []
+    return {
+        "folder": spec.folder, "steps": steps, "targets": len(split.test_target),
+        "cold targets": int((split.train.counts()[split.test_target] == 0).sum()), "targets with another's title": sum(twins),
+    }  # fmt: skip

@@ -1,0 +1,61 @@
+"""Cold targets: test items that occur in nobody's training part, so that only their content can tell anything.
+
+A record keeps one bit for each test case (is its target cold?), and nothing else of the users' data.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from transrec_core.data.domain import Domain
+from transrec_core.evaluation import parts, test_cases
+from transrec_core.statistics import hits, interval
+from transrec_core.store import Record
+
+
+def cold_targets(domain: Domain) -> np.ndarray:
+    """Whether the target of each test case is in nobody's training part, bool [cases]."""
+    seen = domain.split.train.counts() > 0
+    return np.concatenate([~seen[test_cases(domain, part)[1]] for part in parts(domain, "all")])
+
+
+def packed_bits(flags: np.ndarray) -> str:
+    """Booleans as a short text."""
+    return base64.b85encode(zlib.compress(np.packbits(flags).tobytes(), 9)).decode()
+
+
+def unpacked_bits(text: str, count: int) -> np.ndarray:
+    """What :func:`packed_bits` packed, bool [count]."""
+    return np.unpackbits(np.frombuffer(zlib.decompress(base64.b85decode(text)), np.uint8), count=count).astype(bool)
+
+
+def cold_cases(record: Record) -> np.ndarray | None:
+    """The cold test cases of a record, bool [cases]; None if it does not say (the embedded world, and older records)."""
+    return unpacked_bits(record.facts["cold"], record.facts["cases"]) if "cold" in record.facts else None
+
+
+def split_frame(found: Mapping[str, Sequence[Record]], k: int = 10) -> pd.DataFrame:
+    """HR@k on all, warm and cold targets, for things by name, each with the records of its seeds.
+
+    Which targets are cold depends on who trained; a thing whose seeds trained on different users is left out.
+
+    Returns:
+        One row a thing and part: "name", "targets" ("all", "warm", "cold"), "cases", "seeds", "quality", "low", "high" in percent.
+    """
+    rows = []
+    for name, records in found.items():
+        if "cold" not in records[0].facts or len({r.facts["cold"] for r in records}) > 1:
+            continue
+        cold = unpacked_bits(records[0].facts["cold"], records[0].facts["cases"])
+        values = hits(np.stack([r.ranks for r in sorted(records, key=lambda r: r.spec.seed)]), k)
+        for part, chosen in (("all", np.ones_like(cold)), ("warm", ~cold), ("cold", cold)):
+            if chosen.any():
+                q = interval(values[:, chosen])
+                figures = {"quality": 100 * q.mean, "low": 100 * q.low, "high": 100 * q.high}
+                rows.append({"name": name, "targets": part, "cases": int(chosen.sum()), "seeds": len(records), **figures})
+    return pd.DataFrame(rows, columns=["name", "targets", "cases", "seeds", "quality", "low", "high"])
