@@ -59,7 +59,7 @@ rebuild-world: $(STAMP)  ## build the shipped checkpoints again and compare them
 	$(BIN)/python -m transrec_core.sources --check
 
 bench: $(STAMP)  ## timings, side by side
-	$(BIN)/python benchmarks/step.py
+	$(BIN)/python -m benchmarks.costs $(if $(DATA),--data-root $(DATA),)
 
 serve: $(STAMP)  ## look at the built book
 	$(BIN)/python -m http.server -d _build/html $(PORT)

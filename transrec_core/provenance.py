@@ -19,7 +19,8 @@ PACKAGE = Path(transrec_core.__file__).parent
 
 #: Modules that can change a result; tables, figures, commands and executors can't.
 _RESULTS = (
-    "adapters/*.py", "data/*.py", "models/*.py", "artefacts.py", "encoders.py", "evaluation.py", "features.py", "nearest.py", "stages.py", "training.py",
+    "adapters/*.py", "data/*.py", "models/*.py", "artefacts.py", "encoders.py", "evaluation.py", "features.py", "nearest.py", "stages.py",
+    "training.py",
 )  # fmt: skip
 _APART = {"adapters/peft_format.py", "data/cli.py"}
 
