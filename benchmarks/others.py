@@ -150,7 +150,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write JSON")
     arguments = parser.parse_args()
     began, found, versions = time.perf_counter(), [], {}
-    facts = environment()
     load = os.getloadavg()[0]  # how busy others keep the machine
     with tempfile.TemporaryDirectory() as name:
         run(sys.executable, "ours.py", "prepare", folder=Path(name))
@@ -160,9 +159,10 @@ def main() -> None:
             found += some
     seconds = round(time.perf_counter() - began)
     table = pd.DataFrame(found).drop(columns=["check", "note"], errors="ignore")
-    print(f"\nmedians of {arguments.pairs} pairs, one thread; ratio = theirs / ours [low, high]; load at the start {load:.1f}; {seconds} s in all")
+    print(f"\nmedians over {arguments.pairs} pairs, one thread; ratio = theirs / ours [low, high]; load at the start {load:.1f}; {seconds} s in all")
     print(table.to_string(index=False))
     if arguments.out:
+        facts = environment()
         machine = {"cpu": facts["cpu"], "cores": cores(), "threads": 1, "load at the start": round(load, 1)}
         content = {"command": "python benchmarks/others.py", "seconds": seconds, "machine": machine}
         content |= {"versions": {"ours": facts["versions"], **versions}, "commit": facts["commit"], "code": facts["code"]}

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 WARM_UP, STEPS = 1, 3  # training steps before the clock runs, and timed
-EVALUATIONS = 2  # timed rankings
+EVALUATIONS = 1  # timed rankings; an evaluation is long, and each pair brings another
 
 #: Wall-clock and processor seconds; the second are less disturbed by whatever else runs on the machine.
 Seconds = tuple[float, float]
