@@ -17,7 +17,7 @@
 # apart; and what each costs in parameters, time, memory and disk. Which method does what is drawn in {doc}`anatomy`; what was fixed before is in
 # {doc}`../protocol`.
 #
-# Two sets of runs are on this page. The *recorded* ones ship with the book and carry the conclusions. The *live* ones, with fewer seeds, ran when this page
+# Two sets of runs are on this page. The *recorded* ones ship with the book and carry the conclusions. The *live* ones, with fewer seeds, ran when this book
 # was built, by the same specifications, and are there to be compared with the recorded ones.
 
 # %% tags=["parameters"]

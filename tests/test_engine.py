@@ -21,7 +21,7 @@ import yaml
 
 from tests.test_shelf import command
 from tests.test_study import fields, folders  # noqa: F401 (a fixture)
-from transrec_core import executors, stages
+from transrec_core import executors, processes, stages
 from transrec_core.artefacts import cached_states, exclusive
 from transrec_core.executors import execute, is_stale
 from transrec_core.grids import load_study, question_specs
@@ -124,7 +124,7 @@ class Breaks:
 
 
 def test_a_pool_that_breaks_while_a_run_is_handed_over_loses_no_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(executors, "ProcessPoolExecutor", Breaks)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Breaks)
     monkeypatch.setattr(executors, "Forecast", lambda store: SimpleNamespace(total=lambda specs: None))
     monkeypatch.setattr(Breaks, "made", 0)
     specs = [RunSpec(strategy="popularity", seed=seed) for seed in range(5)]
