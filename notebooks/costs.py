@@ -76,7 +76,7 @@ parts = parts.loc[order]
 figure, axis = plt.subplots(figsize=(7.2, 3.4))
 left = pd.Series(0.0, index=parts.columns)
 shades = ["0.75", "#0173b2", "#de8f05", "#56b4e9", "#029e73"]
-for name, shade in zip(order, shades):
+for name, shade in zip(order, shades, strict=True):
     axis.barh(list(parts.columns), parts.loc[name], left=left, color=shade, label=name)
     left += parts.loc[name]
 for place, total in enumerate(left):
@@ -100,10 +100,10 @@ display(Markdown(
 table = pd.DataFrame({
     "what": rows["what"],
     "baseline": rows["baseline"],
-    "before": [f"{number(b)} {u}" for b, u in zip(rows["before"], rows["unit"])],
-    "after": [f"{number(a)} {u}" for a, u in zip(rows["after"], rows["unit"])],
+    "before": [f"{number(b)} {u}" for b, u in zip(rows["before"], rows["unit"], strict=True)],
+    "after": [f"{number(a)} {u}" for a, u in zip(rows["after"], rows["unit"], strict=True)],
     "ratio": [number(r) for r in rows["ratio"]],
-    "least to most": [f"{number(low)} to {number(high)}" if pairs > 1 else "" for low, high, pairs in zip(rows["low"], rows["high"], rows["pairs"])],
+    "least to most": [f"{number(low)} to {number(high)}" if pairs > 1 else "" for low, high, pairs in zip(rows["low"], rows["high"], rows["pairs"], strict=True)],
     "pairs": rows["pairs"],
     "goal": [number(g) for g in rows["goal"]],
     "": ["reached" if r else "missed" for r in rows["reached"]],

@@ -94,13 +94,20 @@ def execute(
 
 
 def live_runs(study: Profile, pages: Iterable[str], shift: int = 0) -> list[RunSpec]:
-    """The runs that pages show of the questions that are named like them, each once, in the order of worth."""
+    """The runs that pages show of the questions that are named like them, each once: first one for each source model that has to be trained,
+    so that these long ones run side by side and nobody waits for them; then all others in the order of worth."""
     from transrec_core.grids import question_specs
+    from transrec_core.specs import FROM_SOURCE
+    from transrec_core.stages import ASSETS
 
     plan: dict[str, RunSpec] = {}
     for name in sorted(set(pages) & set(study.questions)):
         plan |= {run_id: spec for run_id, (_, _, spec) in question_specs(study, study.question(name, shift)).items() if run_id not in plan}
-    return list(plan.values())
+    long: dict[str, RunSpec] = {}
+    for spec in plan.values():
+        if spec.strategy in FROM_SOURCE and not (ASSETS / "source" / spec.source_id()).is_dir():
+            long.setdefault(spec.source_id(), spec)
+    return list({spec.id(): spec for spec in (*long.values(), *plan.values())}.values())
 
 
 def in_order() -> list[Path]:
