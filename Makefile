@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: book smoke-book test lint sync tune study record reliability rebuild-world bench serve clean
+.PHONY: book smoke-book test lint sync tune study record reliability rebuild-world bench bench-others serve clean
 
 book: $(STAMP)  ## run the notebooks (PROFILE=laptop) and build the book into _build/html
 	$(BIN)/python -m transrec_core.book execute --profile $(PROFILE)
@@ -60,7 +60,17 @@ rebuild-world: $(STAMP)  ## build the shipped checkpoints again and compare them
 	$(BIN)/python -m transrec_core.sources --check
 
 bench: $(STAMP)  ## timings, side by side
-	$(BIN)/python benchmarks/step.py
+	$(BIN)/python -m benchmarks.costs $(if $(DATA),--data-root $(DATA),)
+
+bench-others: $(STAMP) .venv-others/adapters/installed .venv-others/recbole/installed  ## beside PEFT, AdapterHub and RecBole
+	$(BIN)/python benchmarks/others.py --out results/benchmarks/others.json
+
+# Everything is pinned, so nothing is resolved, except what this platform's torch brings along.
+.venv-others/%/installed: benchmarks/others/%.txt
+	$(PYTHON) -m venv --clear .venv-others/$*
+	.venv-others/$*/bin/python -m pip install -q --disable-pip-version-check "$$(grep '^torch==' $<)"
+	.venv-others/$*/bin/python -m pip install -q --disable-pip-version-check --no-deps -r $<
+	touch $@
 
 serve: $(STAMP)  ## look at the built book
 	$(BIN)/python -m http.server -d _build/html $(PORT)

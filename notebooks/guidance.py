@@ -95,7 +95,7 @@ show_table(pd.DataFrame(rows), "Given that many training users, use this (full f
 # %% [markdown]
 # ## By the budget of a training step
 #
-# All fourteen adapters, full fine-tuning and head only; costs were measured side by side when this page was built ({doc}`rq2`).
+# All fourteen adapters, full fine-tuning and head only; costs were measured side by side when this book was built ({doc}`rq2`).
 
 # %% tags=["remove-input"]
 rows = []

@@ -16,7 +16,7 @@
 # **What you will learn.** How to ask whether a small adapter does *as well as* training everything, so that the answer can be
 # "no" or "we can't tell"; what it costs; and how far all of it is above recommending what is popular.
 #
-# The first half of this page was computed when the page was built, by the protocol that was fixed before ({doc}`../protocol`). The second half rests on recorded runs with more seeds,
+# The first half of this page was computed when the book was built, by the protocol that was fixed before ({doc}`../protocol`). The second half rests on recorded runs with more seeds,
 # which ship with the book, and says whether the two agree.
 
 # %% tags=["parameters"]
@@ -139,7 +139,7 @@ show_table(report.step_size_table(question.cells), "Step sizes tried and chosen,
 #   each, so the intervals do not cover what another world would say.
 # - "No source" starts from the same weights as the source stage did and trains everything on the target. What full fine-tuning has over it is
 #   the use of the source *interactions*.
-# - Times include the validations and were taken with two runs side by side on this machine; memory is the peak of the whole process, libraries and world included. They compare methods on this
+# - Times include the validations and were taken with as many runs side by side as this machine has cores; memory is the peak of the whole process, libraries and world included. They compare methods on this
 #   page, not machines.
 #
 # ## Exercises

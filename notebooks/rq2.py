@@ -17,7 +17,7 @@
 # apart; and what each costs in parameters, time, memory and disk. Which method does what is drawn in {doc}`anatomy`; what was fixed before is in
 # {doc}`../protocol`.
 #
-# Two sets of runs are on this page. The *recorded* ones ship with the book and carry the conclusions. The *live* ones, with fewer seeds, ran when this page
+# Two sets of runs are on this page. The *recorded* ones ship with the book and carry the conclusions. The *live* ones, with fewer seeds, ran when this book
 # was built, by the same specifications, and are there to be compared with the recorded ones.
 
 # %% tags=["parameters"]
@@ -115,7 +115,8 @@ display(Markdown("\n".join(lines)))
 # ## What a step costs
 #
 # Times of runs that shared a machine say little. So all methods take training steps in turns, in this process, while nothing else runs; the median of the turns counts, and the ratio to
-# full fine-tuning in the same minute is what to remember. *Kept by a step* is what a step has to hold in memory on top of the model: tensors saved for the backward pass, gradients, and Adam's two moments.
+# full fine-tuning in the same minute is what to remember. *Peak memory* is the most that is held at one moment of a step, as the allocator reports it: the model, Adam's two moments, and all that the step itself allocates
+# (activations kept for the backward pass, gradients, scratch).
 # *On disk* is what has to be kept for one more domain: for an adapter its file, for full fine-tuning the whole model.
 
 # %% tags=["remove-stderr", "remove-input"]

@@ -17,7 +17,7 @@
 # else trains beside it. And how to vary one thing at a time without fooling yourself.
 #
 # Everything is compared with one *base point*: a Houlsby adapter as in {doc}`rq1`. What was fixed before the first run is in {doc}`../protocol`. The recorded runs, which ship with
-# the book, carry the conclusions; the live ones were computed when this page was built.
+# the book, carry the conclusions; the live ones were computed when this book was built.
 
 # %% tags=["parameters"]
 profile = "laptop"

@@ -16,7 +16,7 @@
 # **What you will learn.** What happens to adapters, full fine-tuning and training without a source when the new domain has few users; what a larger source domain is worth; and how to say where two
 # curves cross, or that they were not seen to.
 #
-# What was fixed before the first run is in {doc}`../protocol`. The recorded runs, which ship with the book, carry the conclusions; the live ones were computed when this page was built.
+# What was fixed before the first run is in {doc}`../protocol`. The recorded runs, which ship with the book, carry the conclusions; the live ones were computed when this book was built.
 
 # %% tags=["parameters"]
 profile = "laptop"

@@ -8,13 +8,17 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
-from transrec_core.book import NOTEBOOKS, ROOT, clean, paired
+from transrec_core import book, study
+from transrec_core.book import NOTEBOOKS, ROOT, clean, in_order, live_runs, paired, run_pages, stages, use_own_kernel
+from transrec_core.errors import UserError
+from transrec_core.grids import load_profile
 
 SOURCES = sorted(NOTEBOOKS.glob("*.py"))
 
@@ -70,6 +74,91 @@ def test_a_page_has_no_trace_of_papermill(tmp_path):
     page = (tmp_path / "b.ipynb").read_text()
     assert "papermill" not in page and "injected" not in page
     assert nbformat.read(tmp_path / "b.ipynb", 4).cells[0].source == 'profile = "smoke"\nseed = 3'
+
+
+class Asked(Exception):
+    """What a notebook asks for: specifications and a store."""
+
+
+@pytest.mark.parametrize("shift", [0, 3])
+@pytest.mark.parametrize("profile", ["smoke", "laptop"])
+@pytest.mark.parametrize("source", [p for p in SOURCES if "run_many(" in p.read_text(encoding="utf-8")], ids=lambda p: p.stem)
+def test_the_runs_that_a_notebook_asks_for_are_those_computed_before_it(source, profile, shift, tmp_path, monkeypatch):
+    def ask(specs, store):
+        raise Asked({spec.id() for spec in specs}, store.root)
+
+    monkeypatch.setattr(study, "run_many", ask)
+    names = {}
+    with pytest.raises(Asked) as asked:
+        for cell in json.loads(paired(source))["cells"]:
+            if cell["cell_type"] == "code":
+                exec("".join(cell["source"]), names)
+            if "parameters" in cell["metadata"].get("tags", []):
+                names |= {"profile": profile, "seed": shift, "data": str(tmp_path)}
+    assert asked.value.args == ({spec.id() for spec in live_runs(load_profile(profile), [source.stem], shift)}, tmp_path)
+
+
+def test_runs_of_several_pages_are_computed_once_and_those_of_other_pages_not():
+    smoke = load_profile("smoke")
+    ids = {name: [spec.id() for spec in live_runs(smoke, [name])] for name in smoke.questions}
+    every = [spec.id() for spec in live_runs(smoke, [p.stem for p in SOURCES])]
+    assert len(every) == len(set(every)) < sum(map(len, ids.values())) and set(every) == set().union(*ids.values())
+    assert every[: len(ids["rq1"])] == ids["rq1"]
+    assert live_runs(smoke, ["data", "runs"]) == []
+
+
+def test_every_page_is_executed_once_and_alone_if_it_times_something():
+    groups = stages(in_order())
+    assert sorted(page for group in groups for page in group) == SOURCES
+    place = {page: number for number, group in enumerate(groups) for page in group}
+    texts = {page: page.read_text(encoding="utf-8") for page in SOURCES}
+    timing = [page for page in SOURCES if re.search(r"perf_counter|costs import measure|timeit", texts[page])]
+    assert timing and all(groups[place[page]] == [page] for page in timing)
+    (writer,) = (page for page in SOURCES if re.search(r'atomic_write\(.*"costs.json"', texts[page]))
+    assert all(place[writer] < place[page] for page in SOURCES if page != writer and "costs.json" in texts[page])
+
+
+def pages(folder: Path, **code: str) -> list[Path]:
+    """Small notebooks: in each, ``here`` is their folder, and ``await_(NAME)`` waits for a file there."""
+    start = SOURCES[0].read_text(encoding="utf-8").split("# %%")[0] + '# %% tags=["parameters"]\nhere = "."\n\n# %%\n'
+    tools = ("import os, pathlib, time\nhere = pathlib.Path(here)\n"
+             "def await_(name):\n    while not (here / name).exists():\n        time.sleep(0.05)\n\n# %%\n")  # fmt: skip
+    for name, text in code.items():
+        (folder / f"{name}.py").write_text(start + tools + text + "\n")
+    return [folder / f"{name}.py" for name in code]
+
+
+@pytest.fixture()
+def two_at_once(monkeypatch):
+    use_own_kernel()
+    monkeypatch.setattr(book, "at_once", lambda: 2)
+
+
+def test_pages_of_a_group_run_side_by_side_and_the_next_group_after_them(two_at_once, tmp_path):
+    meet = "(here / '{}').touch(); await_('{}')"
+    both = "assert all((here / name).exists() for name in ('a.ipynb', 'b.ipynb'))"
+    a, b, last = pages(tmp_path, a=meet.format("a", "b"), b=meet.format("b", "a"), last=both)
+    taken = dict(run_pages([[a, b], [last]], {"here": str(tmp_path)}, tmp_path))
+    assert set(taken) == {"a", "b", "last"} and all(seconds > 0 for seconds in taken.values())
+    assert list(taken)[-1] == "last" and (tmp_path / "last.ipynb").exists()
+
+
+def test_the_first_page_that_fails_stops_the_others_and_is_named(two_at_once, tmp_path):
+    slow, wrong, never = pages(
+        tmp_path, slow="(here / 'pid.tmp').write_text(str(os.getpid()))\nos.replace(here / 'pid.tmp', here / 'pid')\ntime.sleep(600)",
+        wrong="await_('pid')\n1 / 0", never="(here / 'never').touch()",
+    )  # fmt: skip
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"wrong\.py, cell \d+: ZeroDivisionError: division by zero"):
+        dict(run_pages([[slow, wrong], [never]], {"here": str(tmp_path)}, tmp_path))
+    kernel = int((tmp_path / "pid").read_text())
+    while gone := time.monotonic() - began < 60:
+        try:
+            os.kill(kernel, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.1)
+    assert gone and not (tmp_path / "slow.ipynb").exists() and not (tmp_path / "never").exists()
 
 
 def tracked() -> list[Path]:

@@ -1,4 +1,4 @@
-"""Data at the edges: k-cores against plain loops, tables with quotes and holes, cache entries that must not be mixed up."""
+"""Data at the edges: k-cores against plain loops, folders laid out oddly, tables with quotes and holes, cache entries that must not be mixed up."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +19,11 @@ from PIL import Image
 from transformers import BertTokenizer
 
 from transrec_core.data import cache
+from transrec_core.data.batching import Batcher
 from transrec_core.data.catalog import decode_images, tokenize_titles
 from transrec_core.data.interactions import Interactions
 from transrec_core.data.raw import RawDomain
-from transrec_core.data.readers import read_recbole, read_table
+from transrec_core.data.readers import read_folder, read_recbole, read_table
 from transrec_core.errors import UserError
 
 HEADER = "user_id,item_id,timestamp\n"
@@ -61,6 +64,83 @@ def test_the_last_item_of_a_user_is_never_a_neighbours():
 def test_no_users_are_no_trouble():
     inter = Interactions.from_lists([], 3)
     assert inter.padded([], 5).shape == (0, 0) and len(inter.select([])) == 0 and inter.counts().tolist() == [0, 0, 0, 0]
+
+
+IDS = ["a", "7", "B00X", "é", "商品", "🎬"]
+
+
+def folder_of(path: Path, lines: list[bytes]) -> RawDomain:
+    (path / "items.tsv").write_text("".join(f"{i}\t{i} title\n" for i in IDS), encoding="utf-8")
+    (path / "users.tsv").write_bytes(b"".join(lines))
+    return read_folder(path)
+
+
+@st.composite
+def laid_out(draw) -> tuple[list[list[int]], list[bytes], list[int]]:
+    """Histories, the lines of a file that holds them in some odd layout, and the number of each user's line."""
+    lists = draw(st.lists(st.lists(st.integers(1, len(IDS)), min_size=1, max_size=8), min_size=1, max_size=12))
+    lines, numbers = [], []
+    for u, history in enumerate(lists):
+        lines += draw(st.lists(st.sampled_from(["\n", "  \n", "\r\n"]), max_size=2))
+        gaps = draw(st.lists(st.sampled_from([" ", "   ", "\t", " \r"]), min_size=len(history), max_size=len(history)))
+        lines.append(f"u{u}\t" + "".join(IDS[i - 1] + gap for i, gap in zip(history, gaps, strict=True)) + draw(st.sampled_from(["\n", "\r\n"])))
+        numbers.append(len(lines))
+    if draw(st.booleans()):
+        lines[-1] = lines[-1].rstrip("\r\n")
+    if draw(st.booleans()):
+        lines[0] = "\ufeff" + lines[0]
+    return lists, [line.encode() for line in lines], numbers
+
+
+@given(laid_out())
+def test_a_folder_holds_what_was_written_however_it_is_laid_out(layout):
+    lists, lines, _ = layout
+    with tempfile.TemporaryDirectory() as folder:
+        inter = folder_of(Path(folder), lines).interactions
+    assert [inter.user(u).tolist() for u in range(len(inter))] == lists
+    assert (inter.items.dtype, inter.offsets.dtype, inter.n_items) == (np.int32, np.int64, len(IDS))
+
+
+FAULTS = {
+    "item 'zzz' is not in items.tsv": lambda user: user + b"\ta zzz a\n",
+    "short line 'u": lambda user: user + b"\t\r\n",
+    "is there already": lambda user: user + b"\ta\n" + user + b"\ta\n",
+    "byte 0xe9 is not UTF-8": lambda user: user + b"\ta \xe9 a\n",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@given(layout=laid_out(), data=st.data())
+def test_a_fault_between_sound_lines_is_named_by_its_own(fault, layout, data):
+    lists, lines, numbers = layout
+    u = data.draw(st.integers(0, len(lists) - 1))
+    number = numbers[u] + (fault == "is there already")  # the second of the two lines
+    lines[numbers[u] - 1] = (b"\xef\xbb\xbf" if lines[numbers[u] - 1].startswith(b"\xef\xbb\xbf") else b"") + FAULTS[fault](f"u{u}".encode())
+    with tempfile.TemporaryDirectory() as folder, pytest.raises(UserError) as error:
+        folder_of(Path(folder), lines)
+    assert f"users.tsv, line {number}: " in str(error.value) and fault in str(error.value)
+
+
+def test_reading_keeps_no_string_for_each_interaction(tmp_path):
+    """A Python string and its place in a list take some 60 bytes; what remains is the file's text, twice, and the numbers."""
+    users, length = 2000, 100
+    lines = [f"u{u}\t{' '.join(['B00X'] * length)}\n".encode() for u in range(users)]
+    folder_of(tmp_path, lines)
+    tracemalloc.start()
+    read_folder(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30 * users * length
+
+
+def test_a_batch_follows_from_its_step_whatever_was_drawn_before():
+    train = Interactions.from_lists([[u % 9 + 1, u % 7 + 1, u % 5 + 1] for u in range(50)], 9)
+    used = Batcher(train, "sasrec", "bce", 8, 5, 3)
+    for step in (0, 1, 40, 5, 6, 7, 0):  # six steps are an epoch
+        ours, fresh = used.batch(step), Batcher(train, "sasrec", "bce", 8, 5, 3).batch(step)
+        assert all(ours_part is None or ours_part.equal(vars(fresh)[name]) for name, ours_part in vars(ours).items())
+        order = np.random.default_rng([3, 0, step // 6]).permutation(50)[step % 6 * 8 :][:8]
+        assert ours.items[ours.inputs[:, 0]].tolist() == [u % 9 + 1 for u in order]
 
 
 def table(folder: Path, content: str, name: str = "t.csv") -> RawDomain:

@@ -21,7 +21,7 @@ import yaml
 
 from tests.test_shelf import command
 from tests.test_study import fields, folders  # noqa: F401 (a fixture)
-from transrec_core import executors, stages
+from transrec_core import executors, processes, stages
 from transrec_core.artefacts import cached_states, exclusive
 from transrec_core.executors import execute, is_stale
 from transrec_core.grids import load_study, question_specs
@@ -124,7 +124,7 @@ class Breaks:
 
 
 def test_a_pool_that_breaks_while_a_run_is_handed_over_loses_no_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(executors, "ProcessPoolExecutor", Breaks)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Breaks)
     monkeypatch.setattr(executors, "Forecast", lambda store: SimpleNamespace(total=lambda specs: None))
     monkeypatch.setattr(Breaks, "made", 0)
     specs = [RunSpec(strategy="popularity", seed=seed) for seed in range(5)]
@@ -211,7 +211,7 @@ def _ask(spec: RunSpec, root: Path, data: Path, together, queue) -> None:
     total = sum(float(p.double().sum()) for p in model.parameters())
     weights, states = [torch.arange(3.0)], torch.rand(5, 4, generator=torch.Generator().manual_seed(0))
     together.wait(60)
-    found = [cached_states(root / "features", weights, facts, lambda: noted("states", states)) for facts in ("a", "a")]
+    found = [cached_states(root / "features", weights, facts, 5, lambda: noted("states", states.split(2))) for facts in ("a", "a")]
     queue.put((total, all(torch.equal(f, states) for f in found)))
 
 
@@ -229,7 +229,7 @@ def test_two_processes_that_ask_for_one_artefact_make_it_once(folders, tmp_path)
     assert [(tmp_path / f"{what}.txt").read_text() for what in ("source", "states")] == ["once\n", "once\n"]
     states = torch.zeros(2, 2)  # other weights, or other facts, are other states
     for weights, facts in ((torch.arange(3.0) + 1, "a"), (torch.arange(3.0), "b")):
-        assert torch.equal(cached_states(tmp_path / "features", [weights], facts, lambda: states), states)
+        assert torch.equal(cached_states(tmp_path / "features", [weights], facts, 2, lambda: [states]), states)
     assert len(list((tmp_path / "features").glob("*.npy"))) == 3
 
 

@@ -10,7 +10,7 @@ import torch
 from tests import tiny
 from transrec_core import report
 from transrec_core.adapters import METHODS, AdapterConfig
-from transrec_core.costs import measure
+from transrec_core.costs import measure, peak_bytes
 from transrec_core.drawings import DRAWINGS, draw
 from transrec_core.grids import load_profile, question_specs
 from transrec_core.specs import RunSpec
@@ -40,7 +40,7 @@ def test_the_pareto_set_by_hand():
 
 
 def test_costs_of_a_step():
-    """Saved bytes are exact and repeatable; the head alone keeps least, and nothing of the backbone."""
+    """Peak memory is exact and repeatable; the head alone takes least. Options that trade time for memory do."""
     models = {}
     for method in ("full", "houlsby", "side", "head"):
         models[method] = tiny.model("bert")
@@ -52,10 +52,26 @@ def test_costs_of_a_step():
             models[method].item_encoder.projection.requires_grad_(True)
     frame = measure(models, tiny.domain("text"), TrainSpec(batch_size=16), rounds=2, steps=1).set_index("method")
     assert (frame["seconds"] > 0).all() and (frame["low"] <= frame["high"]).all()
-    assert frame["saved"].idxmax() == "full" and frame["saved"].idxmin() == "head"
-    assert frame.loc["houlsby", "saved"] > frame.loc["side", "saved"]
+    assert frame["step"].idxmax() == "full" and frame["step"].idxmin() == "head"
+    assert frame.loc["houlsby", "step"] > frame.loc["side", "step"]
+    assert (frame["memory"] > frame["step"]).all()
     again = measure(models, tiny.domain("text"), TrainSpec(batch_size=16), rounds=1, steps=1).set_index("method")
-    assert torch.allclose(torch.tensor(frame["saved"].to_numpy()), torch.tensor(again["saved"].to_numpy()))
+    assert frame["step"].to_numpy() == pytest.approx(again["step"].to_numpy(), rel=0.02)
+    few = {"full": models["full"]}
+    for option in ({"checkpointing": True}, {"accumulate": 4}):
+        less = measure(few, tiny.domain("text"), TrainSpec(batch_size=16, **option), rounds=1, steps=1).set_index("method")
+        assert less.loc["full", "step"] < frame.loc["full", "step"]
+
+
+def test_peak_bytes_by_hand():
+    def known() -> None:
+        a = torch.zeros(1000)  # 4,000 bytes
+        b = a + 1  # 8,000
+        del a
+        c = torch.zeros(500)  # 6,000
+        del b, c
+
+    assert peak_bytes(known) == pytest.approx(8000, abs=200)
 
 
 def test_every_method_is_drawn_and_named():

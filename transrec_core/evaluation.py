@@ -18,7 +18,8 @@ from transrec_core.errors import UserError
 from transrec_core.models.transrec import TransRec
 
 CUTOFFS = (1, 5, 10, 20)
-BLOCK_ELEMENTS = 1 << 22  # scores held at once: 16 MB in float32
+#: Scores held at once (4 MB in float32: they stay in the processor's cache), but those of four users at least.
+BLOCK_ELEMENTS, LEAST_USERS = 1 << 20, 4
 
 #: user numbers [b] -> scores of all items [b, items + 1]; column 0 (padding) is ignored
 Scorer = Callable[[np.ndarray], Tensor]
@@ -38,22 +39,23 @@ def target_ranks(scorer: Scorer, histories: Interactions, targets: np.ndarray, d
         UserError: if a score is not a number (training diverged).
     """
     n_items = histories.n_items
-    block = max(1, BLOCK_ELEMENTS // (n_items + 1))
+    block = max(LEAST_USERS, BLOCK_ELEMENTS // (n_items + 1))
     longest = int(histories.lengths.max(initial=1))
     ranks = np.zeros(len(targets), dtype=np.int32)
     for start in range(0, len(targets), block):
         users = np.arange(start, min(start + block, len(targets)))
         scores = scorer(users).float()
-        if torch.isnan(scores).any():
+        if torch.isnan(scores.sum()):  # one NaN makes the sum one
             raise UserError("scores are not numbers: training diverged; use a smaller step size (training.lr)")
         goal = torch.from_numpy(targets[users].astype(np.int64)).to(device)[:, None]
         reached = scores.gather(1, goal)
         seen = torch.from_numpy(histories.padded(users, max(1, longest))).to(device)
-        ahead = scores >= reached  # a tie is lost
-        ahead.scatter_(1, seen, False)  # the history, and column 0 where rows are padded
-        ahead[:, 0] = False
-        ahead.scatter_(1, goal, True)  # the target counts itself, also when it is in the history
-        ranks[users] = ahead.sum(1).cpu().numpy()
+        # Ones and zeros as floats: several times faster to make and to sum than truth values, and exact up to 16 million items.
+        ahead = torch.ge(scores, reached, out=torch.empty(scores.shape, device=scores.device))  # a tie is lost
+        ahead.scatter_(1, seen, 0.0)  # the history, and column 0 where rows are padded
+        ahead[:, 0] = 0.0
+        ahead.scatter_(1, goal, 1.0)  # the target counts itself, also when it is in the history
+        ranks[users] = ahead.sum(1).int().cpu().numpy()
     return ranks
 
 

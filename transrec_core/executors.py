@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import datetime
 import os
-import threading
 import traceback
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from transrec_core.errors import UserError
+from transrec_core.processes import process_pool
 from transrec_core.progress import Forecast, told
 from transrec_core.provenance import code_version, environment
 from transrec_core.specs import RunSpec
@@ -123,18 +122,16 @@ def _on_this_machine(todo: dict[str, RunSpec], store: Store, data_root: Path, co
         return 1 if any(lost[spec.id()] > 1 for spec in (queue[0], *flying)) else count
 
     while queue:
-        pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_end_with_parent)
         flying: dict[Future[str | None], RunSpec] = {}
-        done = False
         try:
-            while queue or flying:
-                while queue and len(flying) < room(flying.values()):  # no more than workers: who flies when the pool breaks was at work
-                    flying[pool.submit(attempt, queue[0], store.root, data_root, queue[0].id() in stale)] = queue[0]
-                    queue.popleft()  # only now: a pool that is broken takes nothing
-                for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                    error = future.result()
-                    yield flying.pop(future).id(), error
-            done = True
+            with process_pool(count) as pool:
+                while queue or flying:
+                    while queue and len(flying) < room(flying.values()):  # no more than workers: who flies when the pool breaks was at work
+                        flying[pool.submit(attempt, queue[0], store.root, data_root, queue[0].id() in stale)] = queue[0]
+                        queue.popleft()  # only now: a pool that is broken takes nothing
+                    for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                        error = future.result()
+                        yield flying.pop(future).id(), error
         except BrokenProcessPool:
             for spec in flying.values():
                 lost[spec.id()] += 1
@@ -144,31 +141,6 @@ def _on_this_machine(todo: dict[str, RunSpec], store: Store, data_root: Path, co
                     yield spec.id(), _lost(spec, store)
                 else:
                     queue.append(spec)  # behind the others, which may have done nothing wrong
-        finally:
-            if done:
-                pool.shutdown()
-            else:
-                _kill(pool)
-
-
-def _kill(pool: ProcessPoolExecutor) -> None:
-    # After an error, or Ctrl-C, nobody waits for runs under way: their checkpoints are on disk.
-    processes = list((pool._processes or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.terminate()
-    pool.shutdown()  # waits until they are gone
-
-
-def _end_with_parent() -> None:
-    # A worker whose parent was killed would otherwise wait for work for ever.
-    def watch() -> None:
-        parent = parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _on_dask(todo: dict[str, RunSpec], store: Store, data_root: Path, address: str, stale: set[str]) -> Iterator[tuple[str, str | None]]:

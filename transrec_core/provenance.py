@@ -18,7 +18,10 @@ import transrec_core
 PACKAGE = Path(transrec_core.__file__).parent
 
 #: Modules that can change a result; tables, figures, commands and executors can't.
-_RESULTS = ("adapters/*.py", "data/*.py", "models/*.py", "artefacts.py", "encoders.py", "evaluation.py", "nearest.py", "stages.py", "training.py")
+_RESULTS = (
+    "adapters/*.py", "data/*.py", "models/*.py", "artefacts.py", "encoders.py", "evaluation.py", "features.py", "nearest.py", "stages.py",
+    "training.py",
+)  # fmt: skip
 _APART = {"adapters/peft_format.py", "data/cli.py"}
 
 

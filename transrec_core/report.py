@@ -205,7 +205,7 @@ def cost_table(frame: pd.DataFrame, costs: pd.DataFrame, sizes: Mapping[str, int
             "HR@10 (%) [95 %]": f"{found.loc[m, 'quality']:.1f} [{found.loc[m, 'low']:.1f}, {found.loc[m, 'high']:.1f}]",
             "trained parameters": f"{found.loc[m, 'trained']:,.0f}", "of full (%)": f"{share[m]:.1f}",
             "step (ms)": f"{1000 * step.loc[m, 'seconds']:.1f}", "step / full": f"{step.loc[m, 'seconds'] / reference:.2f}",
-            "kept by a step (MiB)": f"{step.loc[m, 'memory']:.1f}", "on disk (KiB)": f"{sizes[m] / 1024:,.0f}",
+            "peak memory (MiB)": f"{step.loc[m, 'memory']:.1f}", "on disk (KiB)": f"{sizes[m] / 1024:,.0f}",
         }
         for m in NAMES if m in step.index and m in found.index
     ])  # fmt: skip

@@ -24,6 +24,7 @@ VERSION = 1
 LATER: dict[str, dict[str, Any]] = {
     "model": {"item_activation": "none", "user_activation": "gelu", "norm_eps": 1e-5},
     "adapter": {"form": "serial", "scale": 1.0, "phm_dim": 4, "train_embeddings": False},
+    "training": {"cache": "fp32", "cache_gb": 8.0, "checkpointing": False, "accumulate": 1},
     "target": {"share": 1.0, "share_seed": 0},
     "data": {"share": 1.0, "share_seed": 0},  # of the source
 }

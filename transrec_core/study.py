@@ -83,6 +83,7 @@ def _run(spec: RunSpec, store: Store, data_root: Path, refresh: bool, show_progr
                 "steps": progress.step, "best_step": progress.best_step, "train_seconds": round(progress.seconds, 3),
                 "seconds_per_step": progress.seconds / max(1, progress.step), "valid": best, "history": progress.history,
             }  # fmt: skip
+            facts |= {"cached": progress.cached} if progress.cached else {}
         facts["device"] = str(next(model.parameters()).device.type)
         facts["peak_memory_mb"] = round(peak_memory_mb(next(model.parameters()).device), 1)
         ranks = evaluate(model, target, "all")

@@ -1,6 +1,6 @@
 """fit(): one training run, on accelerate, that can be killed at any moment and resumed to the same end.
 
-It asks the model what trains and knows no adapter by name. Whatever stays fixed below the head is computed once.
+It asks the model what trains and knows no adapter by name. What can't change in training is computed once (``features.py``).
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from transrec_core.adapters.base import StrictModel
-from transrec_core.artefacts import cached_states
-from transrec_core.data.batching import Batcher, Loss
+from transrec_core.data.batching import Batch, Batcher, Loss
+from transrec_core.data.catalog import Parts
 from transrec_core.data.domain import Domain
 from transrec_core.errors import UserError
 from transrec_core.evaluation import evaluate, metrics
+from transrec_core.features import Cache, ItemInputs
 from transrec_core.files import save_tensors
 from transrec_core.models.transrec import TransRec
 
@@ -50,7 +51,11 @@ class TrainSpec(StrictModel):
         eval_every: steps between validations. patience: validations without a better one before stopping.
         batch_size: users a step. loss: candidates ("catalogue", "batch", or "bce" with one negative for each position).
         lr: step sizes. weight_decay, clip (largest gradient norm), warmup (steps), schedule: of AdamW.
-        precision: "fp32" or "bf16" (autocast).
+        precision: "fp32" or "bf16" (autocast of the training step and of the item vectors that validation ranks by).
+        cache: states of frozen layers are computed once and kept, in single ("fp32", exact) or half precision ("fp16"), or not ("off").
+        cache_gb: the most that they may take. checkpointing: the item encoder keeps its layers' inputs only and computes the rest again
+            in the backward pass. accumulate: the items of a batch are encoded in so many parts, one after the other. Both give the same
+            gradient for less memory and more time.
     """
 
     steps: int = Field(600, ge=1)
@@ -65,6 +70,10 @@ class TrainSpec(StrictModel):
     warmup: int = Field(20, ge=0)
     schedule: Literal["cosine", "constant"] = "cosine"
     precision: Literal["fp32", "bf16"] = "fp32"
+    cache: Cache = "fp32"
+    cache_gb: float = Field(8.0, ge=0)
+    checkpointing: bool = False
+    accumulate: int = Field(1, ge=1)
 
     @model_validator(mode="after")
     def _budget_in_order(self) -> TrainSpec:
@@ -90,6 +99,7 @@ class Progress:
     best_score: float = -1.0
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
+    cached: str | None = None  # what was kept of frozen layers, in words
 
 
 def reset_peak_memory() -> None:
@@ -131,6 +141,8 @@ def fit(
     if not groups:
         raise UserError("nothing to train: no parameter is trainable (strategy 'frozen' needs no training)")
     accelerator = Accelerator()
+    if spec.accumulate > 1 and accelerator.num_processes > 1:
+        raise UserError("training.accumulate works in one process; with several, a smaller batch_size saves the same memory")
     device = accelerator.device
     # Precision is this run's own: accelerate's setting belongs to the process and could not change from one run to the next.
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16")
@@ -148,9 +160,19 @@ def fit(
     torch.manual_seed(seed)
     if checkpoint is not None and checkpoint.exists():
         progress = _load(checkpoint, trained, best, optimizer)
-    features = item_features(model, domain, cache)
+    inputs = ItemInputs(model, domain.catalog, cache, spec.cache, spec.cache_gb)
+    progress.cached = inputs.note
+    if show_progress and inputs.note:
+        tqdm.write(inputs.note, file=sys.stderr)
+
+    def validated() -> dict[str, float]:
+        with autocast:
+            vectors = inputs.catalogue()
+        return metrics(evaluate(model, domain, "valid", vectors))
+
+    recompute_activations(model, spec.checkpointing)
     if not progress.history:  # an untrained start can be the best: then best_step is 0, and the record shows it
-        valid = metrics(evaluate(model, domain, "valid", _vectors(model, domain, features)))
+        valid = validated()
         progress.history.append({"step": 0, **valid})
         progress.best_step, progress.best_score = 0, valid["NDCG@10"]
     began = time.perf_counter() - progress.seconds
@@ -160,10 +182,14 @@ def fit(
             factor = spec.factor(progress.step)
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * factor
-            batch = batcher.batch(progress.step).to(device)
-            with autocast:
-                loss = wrapped(features(batch.items), batch)
-            accelerator.backward(loss)
+            batch = batcher.batch(progress.step)
+            features, batch = inputs(batch.items, spec.accumulate), batch.to(device)
+            if isinstance(features, Parts) and spec.accumulate > 1:
+                loss = backward_in_parts(model, features, batch, autocast)
+            else:
+                with autocast:
+                    loss = wrapped(features, batch)
+                accelerator.backward(loss)
             accelerator.clip_grad_norm_(trained.values(), spec.clip)
             prepared.step()
             prepared.zero_grad()
@@ -176,7 +202,7 @@ def fit(
                 loss_sum.zero_()
                 if not math.isfinite(mean_loss):
                     raise UserError(f"the loss is no longer a number at step {progress.step}: use smaller step sizes (training.lr)")
-                valid = metrics(evaluate(model, domain, "valid", _vectors(model, domain, features)))
+                valid = validated()
                 progress.history.append({"step": progress.step, "loss": mean_loss, **valid})
                 if valid["NDCG@10"] > progress.best_score:
                     progress.best_score, progress.best_step = valid["NDCG@10"], progress.step
@@ -198,25 +224,47 @@ def _done(progress: Progress, spec: TrainSpec) -> bool:
     return waited and progress.step >= max(spec.min_steps, 1)
 
 
-def item_features(model: TransRec, domain: Domain, cache: Path | None = None) -> Callable[[Tensor], dict[str, Tensor]]:
-    """Item numbers -> what the item encoder reads; if the backbone is fixed, its pooled states, computed once (for all runs that share ``cache``)."""
-    device = next(model.parameters()).device
-    if model.backbone_is_fixed():
-        facts = f"{domain.catalog.fingerprint()} {model.spec.pooling} {model.reads_every_layer('item')}"
-        weights = list(model.backbone_parameters())
-        pooled = cached_states(cache, weights, facts, lambda: model.pooled_catalogue(domain.catalog)).to(device)
-        return lambda items: {"pooled": pooled[items]}
-    return lambda items: {k: v.to(device) for k, v in domain.catalog.batch(items.cpu()).items()}
+def backward_in_parts(model: TransRec, features: Parts, batch: Batch, autocast: Any) -> Tensor:
+    """The loss of a batch and its gradients, with the activations of one part of its items in memory at a time.
+
+    All items are encoded without a graph; the loss gives a gradient for each item vector; then part after part is encoded again, with the
+    same dropout, and passes its vectors' gradients on (GradCache, Gao et al. 2021, https://arxiv.org/abs/2101.06983, section 3.2).
+    """
+    devices = [batch.inputs.device] if batch.inputs.device.type == "cuda" else []
+    found, states = [], []
+    with torch.no_grad(), autocast:
+        for part in features.features:
+            states.append((torch.get_rng_state(), [torch.cuda.get_rng_state(d) for d in devices]))
+            found.append(model.encode_items(part))
+    vectors = features.joined(found).requires_grad_()
+    with autocast:
+        loss = model.loss(vectors, batch)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert vectors.grad is not None
+    gradients = torch.empty_like(vectors.grad)
+    gradients[features.order] = vectors.grad  # back to the order of the parts
+    for part, (state, on_gpu), gradient in zip(features.features, states, gradients.split([len(f) for f in found]), strict=True):
+        with torch.random.fork_rng(devices):
+            torch.set_rng_state(state)
+            for device, there in zip(devices, on_gpu, strict=True):
+                torch.cuda.set_rng_state(there, device)
+            with autocast:
+                again = model.encode_items(part)
+        if again.requires_grad:
+            again.backward(gradient)  # type: ignore[no-untyped-call]
+    return loss.detach()
 
 
-def _vectors(model: TransRec, domain: Domain, features: Callable[[Tensor], dict[str, Tensor]]) -> Tensor | None:
-    """Item vectors from the cached pooled states, if there are such; None lets the evaluation encode the items."""
-    if not model.backbone_is_fixed():
-        return None
-    device = next(model.parameters()).device
-    with torch.no_grad():
-        found = model.encode_items(features(torch.arange(1, domain.catalog.n_items + 1, device=device)))
-    return torch.cat([found.new_zeros(1, found.shape[1]), found])
+def recompute_activations(model: TransRec, on: bool) -> None:
+    """Lets the item encoder keep its layers' inputs only and compute the rest again in the backward pass, or not."""
+    backbone: Any = getattr(model.item_encoder, "backbone", None)
+    if backbone is None or on == any(getattr(module, "gradient_checkpointing", False) for module in backbone.modules()):
+        return
+    name = "activation_checkpointing" if hasattr(backbone, "activation_checkpointing_enable") else "gradient_checkpointing"  # its older name
+    if on:
+        getattr(backbone, f"{name}_enable")({"use_reentrant": False})
+    else:
+        getattr(backbone, f"{name}_disable")()
 
 
 def _save(path: Path, progress: Progress, trained: dict[str, Any], best: dict[str, Tensor], optimizer: Any) -> None:

@@ -116,6 +116,8 @@ class AdapterConfig(StrictModel):
         for field in ("position", "form", "targets", "alpha", "scale", "phm_dim"):
             if field not in uses and getattr(self, field) != type(self).model_fields[field].default:
                 raise ValueError(f"{self.method} has no '{field}': leave it out (it can set: {', '.join(uses) or 'sizes and layers'})")
+        if self.train_embeddings and self.encoders == "user":
+            raise ValueError("train_embeddings opens the item encoder's embeddings: not with encoders 'user'")
         return self
 
     @field_validator("layers")
@@ -290,6 +292,8 @@ def build_adapter(sites: list[Site], config: AdapterConfig) -> dict[str, nn.Modu
             built[site.path] = adapter
     if not built:
         raise UserError(f"adapter {config.method} reaches no layer (encoders={config.encoders}, layers={config.layers})")
+    if config.train_embeddings and not any(site.role == "table" for site in sites):
+        raise UserError("train_embeddings: the anatomy of this encoder names no 'table'; add it in transrec_core/adapters/anatomy.py")
     if config.train_head:
         built |= {site.path: Replica.build(site, config) for site in sites if site.role == "head"}
     return built | ({SHARED: shared} if shared is not None else {})

@@ -41,8 +41,10 @@ class Batch:
     log_q: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on a device."""
-        moved = {k: v.to(device, non_blocking=True) if v is not None else None for k, v in vars(self).items()}
+        """The same batch on a device; a GPU is not waited for."""
+        if device.type == "cpu":
+            return self
+        moved = {k: v.pin_memory().to(device, non_blocking=True) if v is not None else None for k, v in vars(self).items()}
         return Batch(**moved)  # type: ignore[arg-type]
 
 
@@ -68,6 +70,7 @@ class Batcher:
         if not len(self.users):
             raise UserError("no user has two training items: nothing can be learnt (4 interactions a user are the least)")
         self.batch_size, self.shard = min(batch_size, len(self.users)), shard
+        self._order = -1, self.users  # (epoch, its users in order)
         counts = train.counts() + 1.0
         self.log_p = np.log(counts / counts[1:].sum())
 
@@ -78,8 +81,9 @@ class Batcher:
     def batch(self, step: int) -> Batch:
         """The batch of a step (0-based)."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        order = np.random.default_rng([self.seed, 0, epoch]).permutation(self.users)
-        users = order[place * self.batch_size : (place + 1) * self.batch_size][self.shard[0] :: self.shard[1]]
+        if epoch != self._order[0]:  # shuffling a million users takes longer than the rest of a batch: once an epoch
+            self._order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(self.users)
+        users = self._order[1][place * self.batch_size : (place + 1) * self.batch_size][self.shard[0] :: self.shard[1]]
         sequences = self.train.padded(users, self.max_len + 1)  # [B, L + 1]
         inputs, nexts = sequences[:, :-1], sequences[:, 1:]
         if self.objective == "cpc":

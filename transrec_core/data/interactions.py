@@ -86,7 +86,7 @@ class Interactions:
     def padded(self, users: Sequence[int] | np.ndarray, max_len: int) -> np.ndarray:
         """The last ``max_len`` items of some users, padded with 0 on the right, int64 [users, longest of them]."""
         users = _numbers(users)
-        lengths = np.minimum(self.lengths[users], max_len)
+        lengths = np.minimum(self.offsets[users + 1] - self.offsets[users], max_len)  # self.lengths would look at all users for each batch
         width = int(lengths.max(initial=0))
         column = np.arange(width)
         index = (self.offsets[users + 1] - lengths)[:, None] + column

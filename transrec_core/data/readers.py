@@ -12,8 +12,8 @@ import csv
 import io
 import os
 import tempfile
+from array import array
 from collections.abc import Hashable, Iterator
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -102,8 +102,7 @@ def _read_items(path: Path, file_names: bool) -> tuple[dict[str, int], list[str]
 
 
 def _read_users(path: Path, index: dict[str, int]) -> Interactions:
-    tokens: list[list[str]] = []
-    numbers: list[int] = []
+    flat, offsets = array("i"), array("q", [0])  # a string for each interaction would take ten times the room
     users: dict[str, int] = {}
     for number, line in _lines(path, "it needs a line 'user TAB item ids' for each user"):
         user, tab, history = line.partition("\t")
@@ -113,17 +112,13 @@ def _read_users(path: Path, index: dict[str, int]) -> Interactions:
         if user in users:
             raise UserError(f"{path}, line {number}: user '{_shown(user)}' is there already (line {users[user]}); join the two histories")
         users[user] = number
-        numbers.append(number)
-        tokens.append(items)
-    lengths = np.fromiter(map(len, tokens), dtype=np.int64, count=len(tokens))
-    flat = np.fromiter((index.get(t, 0) for t in chain.from_iterable(tokens)), dtype=np.int32, count=int(lengths.sum()))
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    if not flat.all():
-        place = int(np.argmin(flat != 0))
-        row = int(np.searchsorted(offsets, place, side="right")) - 1
-        unknown = tokens[row][place - int(offsets[row])]
-        raise UserError(f"{path}, line {numbers[row]}: item '{_shown(unknown)}' is not in items.tsv; add it there or remove it here")
-    return Interactions(flat, offsets, len(index))
+        try:
+            flat.extend(map(index.__getitem__, items))
+        except KeyError as error:
+            unknown = _shown(error.args[0])
+            raise UserError(f"{path}, line {number}: item '{unknown}' is not in items.tsv; add it there or remove it here") from None
+        offsets.append(len(flat))
+    return Interactions(np.array(flat, dtype=np.int32), np.array(offsets, dtype=np.int64), len(index))
 
 
 def _find_pictures(folder: Path, items: list[str]) -> list[Path | None]:

@@ -7,6 +7,8 @@ ViT: the masking belongs to pretraining). One linear map, the *head*, takes the 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +52,45 @@ class ItemEncoder(nn.Module):
         weights = mask.unsqueeze(-1).to(states.dtype)
         return (states * weights).sum(1) / weights.sum(1)
 
-    def pooled(self, features: dict[str, Tensor], every_layer: bool = False) -> Tensor:
+    def layers(self) -> list[nn.Module]:
+        """The backbone's transformer layers, from the bottom."""
+        config: Any = self.backbone.config
+        return list(self.backbone.get_submodule(ANATOMY[config.model_type].layers).children())
+
+    def states_after(self, n: int, features: Mapping[str, Any]) -> Tensor:
+        """Features of k items -> token or patch states after the n bottom layers [k, T, H]; the layers above are not run."""
+        found: list[Tensor] = []
+        layers = self.layers()
+        handle = layers[n - 1].register_forward_hook(lambda module, args, out: found.append(out))
+        try:
+            with _instead([(layer, _pass_on) for layer in layers[n:]]):
+                self.backbone(**features)
+        finally:
+            handle.remove()
+        return found[0]
+
+    def _from_states(self, states: Tensor, n: int, mask: Tensor | None) -> Tensor:
+        # The backbone is called as ever, but its embeddings hand out the given states and its n bottom layers pass them on.
+        config: Any = self.backbone.config
+        embeddings = self.backbone.get_submodule(ANATOMY[config.model_type].embeddings)
+        shape: dict[str, Any]  # of the content, which nobody reads
+        if hasattr(config, "image_size"):
+            shape = {"pixel_values": states.new_zeros(1, 1, config.image_size, config.image_size)}
+        else:
+            shape = {"input_ids": torch.zeros(states.shape[:2], dtype=torch.long, device=states.device), "attention_mask": mask}
+        with _instead([(embeddings, lambda *args, **kwargs: states), *((layer, _pass_on) for layer in self.layers()[:n])]):
+            last: Tensor = self.backbone(**shape).last_hidden_state
+        return last
+
+    def pooled(self, features: Mapping[str, Any], every_layer: bool = False) -> Tensor:
         """Features of k items (see ``Catalog.batch``) -> pooled backbone states [k, H], or of every layer [k, layers + 1, H].
 
         The first of the layers is the embeddings. ``every_layer`` also lets adapters act that read the tokens of all layers.
+        Features ``{"states": [k, T, H], "below": n, "attention_mask"}`` go on from the states after the n bottom layers.
         """
         mask = features.get("attention_mask")
+        if "states" in features:
+            return self._pool(self._from_states(features["states"], features["below"], mask), mask)
         if not every_layer:
             return self._pool(self.backbone(**features).last_hidden_state, mask)
         out = self.backbone(**features, output_hidden_states=True)
@@ -67,8 +102,24 @@ class ItemEncoder(nn.Module):
         out: Tensor = self.activation(self.projection(self.readout(pooled, pooled.dim() == 3)))
         return out
 
-    def forward(self, features: dict[str, Tensor], every_layer: bool = False) -> Tensor:
+    def forward(self, features: Mapping[str, Any], every_layer: bool = False) -> Tensor:
         return self.head(self.pooled(features, every_layer))
+
+
+def _pass_on(hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return hidden
+
+
+@contextmanager
+def _instead(pairs: list[tuple[nn.Module, Callable[..., Any]]]) -> Iterator[None]:
+    """Within the block these functions are called in place of the modules' own ``forward``; no module is moved or changed."""
+    try:
+        for module, function in pairs:
+            module.forward = function
+        yield
+    finally:
+        for module, _ in pairs:
+            vars(module).pop("forward", None)  # the class's own comes to light again
 
 
 class IdEncoder(nn.Module):
@@ -79,7 +130,7 @@ class IdEncoder(nn.Module):
         self.embedding = nn.Embedding(n_items + 1, dim)
         nn.init.normal_(self.embedding.weight, std=1.0)
 
-    def forward(self, features: dict[str, Tensor], every_layer: bool = False) -> Tensor:
+    def forward(self, features: Mapping[str, Any], every_layer: bool = False) -> Tensor:
         out: Tensor = self.embedding(features["ids"])
         return out
 

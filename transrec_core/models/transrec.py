@@ -10,22 +10,23 @@ Both objectives train the same network. SASRec predicts the next item at every p
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from transrec_core.adapters.anatomy import Site, encoder_sites
+from transrec_core.adapters.anatomy import ANATOMY, Site, encoder_sites
 from transrec_core.adapters.base import StrictModel
 from transrec_core.adapters.mixin import AdapterMixin
 from transrec_core.data.batching import Batch
-from transrec_core.data.catalog import Catalog
+from transrec_core.data.catalog import Catalog, Parts
 from transrec_core.errors import UserError
 from transrec_core.files import atomic_write, save_tensors
 from transrec_core.models.item_encoder import IdEncoder, ItemEncoder, fresh_backbone
@@ -119,6 +120,35 @@ class TransRec(nn.Module, AdapterMixin):
         acted = self.acts_on("item_encoder.backbone", "item_encoder.states")
         return not acted and not any(p.requires_grad for p in self.item_encoder.backbone.parameters())
 
+    def frozen_layers(self) -> int:
+        """How many of the item encoder's layers, from the bottom, can't change in training: nothing trains or acts in or below them.
+
+        0 if an adapter reads every layer.
+        """
+        if not isinstance(self.item_encoder, ItemEncoder) or self.reads_every_layer("item"):
+            return 0
+        config: Any = self.item_encoder.backbone.config
+        anatomy = ANATOMY[config.model_type]
+        found = -1  # the embeddings come first
+        layers = enumerate(self.item_encoder.layers())
+        embeddings = self.item_encoder.backbone.get_submodule(anatomy.embeddings)
+        for path, module in [(anatomy.embeddings, embeddings), *((f"{anatomy.layers}.{i}.", layer) for i, layer in layers)]:
+            if self.acts_on(f"item_encoder.backbone.{path}") or any(p.requires_grad for p in module.parameters()):
+                break
+            found += 1
+        return max(0, found)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training or evaluation mode. In training mode, layers that can't change stay in evaluation mode: their output is one and the same at
+        each step (no dropout), whether it is computed again or was kept."""
+        super().train(mode)
+        frozen = self.frozen_layers() if mode else 0
+        if frozen and isinstance(self.item_encoder, ItemEncoder):
+            config: Any = self.item_encoder.backbone.config
+            for module in (self.item_encoder.backbone.get_submodule(ANATOMY[config.model_type].embeddings), *self.item_encoder.layers()[:frozen]):
+                module.eval()
+        return self
+
     def backbone_parameters(self) -> Iterator[nn.Parameter]:
         """The pretrained weights of the item encoder, in a fixed order (none for item IDs)."""
         return self.item_encoder.backbone.parameters() if isinstance(self.item_encoder, ItemEncoder) else iter(())
@@ -127,8 +157,13 @@ class TransRec(nn.Module, AdapterMixin):
         """Whether an active adapter reads all layers of ``encoder`` ("item" or "user")."""
         return self.acts_on(f"{encoder}_encoder.states", f"{encoder}_encoder.readout")
 
-    def encode_items(self, features: dict[str, Tensor]) -> Tensor:
-        """Content of k items -> item vectors [k, d]. ``{"pooled": ...}``, as :meth:`pooled_catalogue` gives it, skips the backbone."""
+    def encode_items(self, features: Mapping[str, Any] | Parts) -> Tensor:
+        """Content of k items -> item vectors [k, d].
+
+        ``{"pooled": ...}``, as :meth:`pooled_catalogue` gives it, skips the backbone; ``{"states": ...}`` its bottom layers (:class:`ItemEncoder`).
+        """
+        if isinstance(features, Parts):
+            return features.joined([self.encode_items(part) for part in features.features])
         if "pooled" in features:
             assert isinstance(self.item_encoder, ItemEncoder)
             return self.item_encoder.head(features["pooled"])
@@ -140,14 +175,17 @@ class TransRec(nn.Module, AdapterMixin):
         out: Tensor = self.user_encoder(items, self.reads_every_layer("user"))
         return out
 
-    def forward(self, features: dict[str, Tensor], batch: Batch) -> Tensor:
-        """The mean loss of a batch (see :class:`Batch`), each of its items encoded once.
+    def forward(self, features: Mapping[str, Any] | Parts, batch: Batch) -> Tensor:
+        """The mean loss of a batch (see :class:`Batch`), each of its items encoded once."""
+        return self.loss(self.encode_items(features), batch)
+
+    def loss(self, vectors: Tensor, batch: Batch) -> Tensor:
+        """The mean loss of a batch from the vectors of its items [k, d].
 
         Softmax: cross-entropy of the next item among the candidates, with the user's own other items left out and, where the candidates
         are a sample, their scores corrected by -log q (Yi et al. 2019, equation 3). BCE: the paper's loss, one sampled
         negative for each position (SASRec, equation 7).
         """
-        vectors = self.encode_items(features)  # [k, d]
         users = self.encode_users(vectors[batch.inputs])  # [B, L, d]
         rows, columns = batch.rows, batch.columns
         states = users[rows, columns]  # [M, d]
@@ -181,13 +219,14 @@ class TransRec(nn.Module, AdapterMixin):
         device = next(self.parameters()).device
         training = self.training
         self.eval()
-        parts = []
-        for start in range(1, catalog.n_items + 1, block):
-            items = torch.arange(start, min(start + block, catalog.n_items + 1))
-            parts.append(encode({k: v.to(device) for k, v in catalog.batch(items).items()}).float())
+        items = torch.arange(1, catalog.n_items + 1)
+        lengths = getattr(catalog, "lengths", None)
+        if lengths is not None and len(items) > block:  # items of like length together, so that little is padded
+            items = items[torch.from_numpy(np.argsort(lengths[1:], kind="stable"))]
+        parts = [encode({k: v.to(device) for k, v in catalog.batch(some).items()}).float() for some in items.split(block)]
         self.train(training)
-        found = torch.cat(parts)
-        return torch.cat([torch.zeros_like(found[:1]), found])
+        found = torch.cat([torch.zeros_like(parts[0][:1]), *parts])
+        return found[torch.cat([torch.zeros(1, dtype=torch.long), 1 + items.argsort()]).to(device)]
 
     def save_pretrained(self, folder: str | Path, provenance: dict[str, Any] | None = None) -> None:
         """Writes the base model: ``model.safetensors``, ``config.json`` and a model card ``README.md``.

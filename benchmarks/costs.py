@@ -1,0 +1,370 @@
+"""What is saved, measured side by side in one run: `make bench` prints the table and `--out` keeps it for the book.
+
+Each row runs its two sides in turns, several pairs; what counts is the median of the pairs' ratios, with the smallest and the largest. The first
+pair is not counted. Goals were set before anything was measured; one that is missed says so. Titles are those of amazon_instruments if
+`--data-root` (make bench DATA=...) is given, else random ones of the same lengths on average.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer
+
+from benchmarks import data_scale, released
+from transrec_core.adapters import AdapterConfig
+from transrec_core.costs import Stepper, peak_bytes
+from transrec_core.data.batching import Batcher
+from transrec_core.data.catalog import TextCatalog
+from transrec_core.data.domain import Domain
+from transrec_core.data.interactions import Interactions
+from transrec_core.data.loading import DataSpec, load_domain
+from transrec_core.encoders import encoder_path
+from transrec_core.evaluation import model_scorer, target_ranks
+from transrec_core.features import ItemInputs
+from transrec_core.files import atomic_write
+from transrec_core.models import ModelSpec, TransRec, fresh_backbone
+from transrec_core.provenance import environment
+from transrec_core.training import TrainSpec
+
+MB = 2**20
+WORDS = 30522
+
+
+@dataclass
+class Row:
+    """One line of the table: what was compared, both sides in ``unit``, their ratio over the pairs, and the goal that was set."""
+
+    part: str
+    what: str
+    baseline: str
+    unit: str
+    before: float
+    after: float
+    ratio: float
+    low: float
+    high: float
+    pairs: int
+    goal: float
+    note: str = ""
+
+    @property
+    def reached(self) -> bool:
+        return self.ratio >= self.goal
+
+
+def side_by_side(
+    before: Callable[[], object], after: Callable[[], object], pairs: int, warm: bool = True
+) -> tuple[float, float, float, float, float]:
+    """Times both in turns: median seconds of each, and the median, smallest and largest of the pairs' ratios."""
+    if warm:
+        before(), after()
+    times = []
+    for _ in range(pairs):
+        began = time.perf_counter()
+        before()
+        middle = time.perf_counter()
+        after()
+        times.append((middle - began, time.perf_counter() - middle))
+    ratios = sorted(a / b for a, b in times)
+    slow, fast = (statistics.median(t) for t in zip(*times, strict=True))
+    return slow, fast, statistics.median(ratios), ratios[0], ratios[-1]
+
+
+def bert(width: int, layers: int, seed: int = 0, attention: str = "sdpa", dim: int = 64) -> TransRec:
+    """A TransRec around a BERT with random weights and no dropout, so that both sides of a pair compute the same."""
+    backbone = fresh_backbone({
+        "model_type": "bert", "vocab_size": WORDS, "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": width // 64 or 1,
+        "intermediate_size": 4 * width, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
+    }, seed)  # fmt: skip
+    backbone.set_attn_implementation(attention)  # type: ignore[operator]
+    return TransRec.from_backbone(backbone, ModelSpec(dim=dim, max_len=20, dropout=0.0, pooling="mean"), seed)
+
+
+def instruments(data_root: Path | None) -> Domain:
+    """amazon_instruments as the paper's settings would have it (users with 5 items, titles of 30 tokens), or something of its size."""
+    if data_root is not None:
+        tokenizer = AutoTokenizer.from_pretrained(encoder_path("minilm", "text"))
+        return load_domain(DataSpec(folder="amazon_instruments", last=23), data_root, tokenizer)
+    rng = np.random.default_rng(0)
+    lengths = np.clip(rng.normal(20, 8, 20_619).round(), 4, 30).astype(np.int32)
+    tokens = np.where(np.arange(30) < lengths[:, None], rng.integers(1000, WORDS, (len(lengths), 30)), 0).astype(np.int32)
+    sizes = 5 + rng.geometric(1 / 3.4, 10_000)
+    histories = Interactions(
+        (20_618 * rng.random(sizes.sum()) ** 2).astype(np.int32) + 1, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), 20_618
+    )
+    return Domain("synthetic", TextCatalog(tokens, lengths), histories)
+
+
+def steps(domain: Domain, rows: list[Row]) -> dict[str, dict[str, float]]:
+    """Part 1: the released procedure's step against ours, on the titles as they are and on titles of full length."""
+    catalog: Any = domain.catalog
+    rng = np.random.default_rng(0)
+    full = TextCatalog(np.where(catalog.tokens > 0, catalog.tokens, rng.integers(1000, WORDS, catalog.tokens.shape)).astype(np.int32),
+                       np.full(len(catalog.tokens), catalog.tokens.shape[1], dtype=np.int32))  # fmt: skip
+    parts: dict[str, dict[str, float]] = {}
+    for name, content, goal, pairs in (("the domain's titles", catalog, 10.0, 3), ("titles that all have full length", full, 3.0, 2)):
+        old, new = bert(256, 4, attention="eager"), bert(256, 4)
+        titles = released.padded_titles(content)
+        batcher = Batcher(domain.split.train, "sasrec", "bce", 32, 20, 0)
+        slow = torch.optim.Adam([{"params": p} for p in old.parameters()], lr=1e-4, foreach=False)
+        fast = torch.optim.AdamW(new.parameters(), lr=1e-4, fused=True)
+        inputs, losses, number = ItemInputs(new, content), {}, {"before": 0, "after": 0}
+
+        def before(old=old, titles=titles, batcher=batcher, slow=slow, losses=losses, number=number) -> None:  # type: ignore[no-untyped-def]
+            value = released.loss(old, titles, batcher.batch(number["before"]), 20)
+            value.backward()
+            losses["before"] = value.detach()
+            slow.step()
+            slow.zero_grad()
+            number["before"] += 1
+
+        def after(new=new, inputs=inputs, batcher=batcher, fast=fast, losses=losses, number=number) -> None:  # type: ignore[no-untyped-def]
+            batch = batcher.batch(number["after"])
+            value = new(inputs(batch.items), batch)
+            value.backward()
+            losses["after"] = value.detach()
+            fast.step()
+            fast.zero_grad()
+            number["after"] += 1
+
+        before(), after()
+        gap = abs(float(losses["before"]) - float(losses["after"]))
+        found = side_by_side(before, after, pairs, warm=False)
+        batch = batcher.batch(0)
+        note = f"losses of the first step differ by {gap:.1e}; {len(batch.items)} distinct items in {2 * 21 * 32:,} places"
+        rows.append(Row("step", f"training step, {name}", "released procedure", "s", *found, pairs, goal, note))
+        if not parts:
+            parts = {"released procedure": _parts(lambda b, m=old, t=titles: released.loss(m, t, b, 20), batcher, slow, old),
+                     "here": _parts(lambda b, m=new, i=inputs: m(i(b.items), b), batcher, fast, new)}  # fmt: skip
+    return parts
+
+
+def _parts(loss: Callable[[Any], Any], batcher: Batcher, optimizer: torch.optim.Optimizer, model: TransRec) -> dict[str, float]:
+    """Seconds of one step by part: item encoder, rest of the forward pass, backward pass, optimiser, all else (batch, titles)."""
+    marks: dict[str, float] = {}
+    encode = type(model).encode_items
+    depth = [0]
+
+    def timed(self: TransRec, features: Any) -> Any:
+        depth[0] += 1
+        began = time.perf_counter()
+        found = encode(self, features)
+        depth[0] -= 1
+        if not depth[0]:
+            marks["item encoder, forward"] = time.perf_counter() - began
+        return found
+
+    began = time.perf_counter()
+    batch = batcher.batch(5)
+    drawn = time.perf_counter()
+    TransRec.encode_items = timed  # type: ignore[method-assign]
+    try:
+        value = loss(batch)
+    finally:
+        TransRec.encode_items = encode  # type: ignore[method-assign]
+    forward = time.perf_counter()
+    value.backward()
+    backward = time.perf_counter()
+    optimizer.step()
+    optimizer.zero_grad()
+    end = time.perf_counter()
+    return marks | {
+        "user encoder and loss, forward": forward - drawn - marks["item encoder, forward"], "backward": backward - forward,
+        "optimiser": end - backward, "drawing the batch": drawn - began,
+    }  # fmt: skip
+
+
+def small(domain: Domain, users: int = 2000) -> Domain:
+    """The same with fewer users and the items that they had: enough for a few steps."""
+    some = domain.interactions.select(np.arange(users))
+    kept = np.unique(some.items)
+    number = np.zeros(some.n_items + 1, dtype=np.int32)
+    number[kept] = np.arange(1, len(kept) + 1)
+    catalog: Any = domain.catalog
+    rows = np.concatenate([[0], kept])
+    return Domain(domain.name, TextCatalog(catalog.tokens[rows], catalog.lengths[rows]), Interactions(number[some.items], some.offsets, len(kept)))
+
+
+def stepper(domain: Domain, width: int, layers: int, adapter: dict[str, Any] | None = None, **options: Any) -> Stepper:
+    """Training steps of a fresh model, fully fine-tuned or with an adapter."""
+    model = bert(width, layers)
+    if adapter:
+        model.add_adapter("a", AdapterConfig(**adapter))
+        model.train_adapter("a")
+    return Stepper(model, domain, TrainSpec(loss="batch", batch_size=32, **options))
+
+
+def prefix(domain: Domain, rows: list[Row]) -> None:
+    """Part 2: adapters in the top two of six layers, the four below computed once."""
+    top = {"method": "houlsby", "layers": "top-2"}
+    without, kept = (stepper(domain, 384, 6, top, cache=cache) for cache in ("off", "fp32"))
+    gap = abs(float(without.step()) - float(kept.step()))
+    found = side_by_side(without.step, kept.step, 7)
+    # In units of a layer's forward pass. The way back is as dear as the way forth, and ends at the attention of the lowest adapted layer,
+    # which is a third of it.
+    back = 2 - 1 / 3
+    note = (f"{kept.inputs.note}; losses of the first step differ by {gap:.1e}; by matrix work alone, 6 layers forth and {back:.1f} back against "
+            f"2 and {back:.1f}, it could be {(6 + back) / (2 + back):.1f}")  # fmt: skip
+    rows.append(Row("prefix", "step of adapters in the top 2 of 6 layers", "all layers run", "s", *found, 7, 2.5, note))
+
+
+def side(domain: Domain, whole: Domain, rows: list[Row]) -> dict[str, float]:
+    """Part 3: an epoch of the side network on kept states against one of full fine-tuning, and the peak memory of their steps."""
+    full = stepper(domain, 384, 6)
+    began = time.perf_counter()
+    beside = stepper(domain, 384, 6, {"method": "side"})
+    building = (time.perf_counter() - began) * whole.catalog.n_items / domain.catalog.n_items
+    epoch = Batcher(whole.split.train, "sasrec", "batch", 32, 20, 0).steps_per_epoch
+    times, peaks = [], []
+    full.step(), beside.step()
+    for _ in range(3):
+        began = time.perf_counter()
+        full.step()
+        middle = time.perf_counter()
+        for _ in range(10):
+            beside.step()
+        times.append((epoch * (middle - began), epoch * (time.perf_counter() - middle) / 10))
+    ratios = sorted(a / b for a, b in times)
+    slow, fast = (statistics.median(t) for t in zip(*times, strict=True))
+    note = (f"{epoch} steps an epoch, from the time of a step; keeping the states of {whole.catalog.n_items:,} titles takes {building:.0f} s once, "
+            f"earned back after {building / (slow - fast):.2f} epochs")  # fmt: skip
+    rows.append(Row("side", "epoch of a side network, 6 layers of width 384", "full fine-tuning", "s", slow, fast,
+                    statistics.median(ratios), ratios[0], ratios[-1], 3, 20, note))  # fmt: skip
+    for who in (full, beside):
+        peaks.append((peak_bytes(who.step) + who.standing_bytes()) / MB)
+    kept = beside.inputs.pooled
+    assert kept is not None
+    note = f"model and Adam included; the kept states, {kept.numel() * 4 / MB:.0f} MiB here, are read through a memory map"
+    ratio = peaks[0] / peaks[1]
+    rows.append(Row("side", "peak memory of its step", "full fine-tuning", "MiB", *peaks, ratio, ratio, ratio, 1, 5, note))
+    return {"building": building, "full": slow, "side": fast}
+
+
+def memory(domain: Domain, rows: list[Row]) -> None:
+    """Part 5: what a full fine-tuning step takes with recomputed activations and with its items in parts."""
+    plain = stepper(domain, 384, 6)
+    plain.step()
+    top = peak_bytes(plain.step) / MB
+    for name, options in (("activations computed again", {"checkpointing": True}), ("items in 8 parts", {"accumulate": 8})):
+        other = stepper(domain, 384, 6, **options)
+        other.step()
+        least = peak_bytes(other.step) / MB
+        seconds = side_by_side(plain.step, other.step, 2, warm=False)
+        note = f"takes {1 / seconds[2]:.2f} times as long; parameters and Adam ({plain.standing_bytes() / MB:.0f} MiB) come on top of both"
+        ratio = top / least
+        rows.append(Row("memory", f"memory of a full step, {name}", "plain step", "MiB", top, least, ratio, ratio, ratio, 1, 1, note))
+
+
+def ranking(rows: list[Row]) -> dict[str, dict[str, float]]:
+    """Part 4: blocks of users against one user at a time, at 20,000 items; seconds and memory up to a million items."""
+    rng = np.random.default_rng(0)
+    model = bert(64, 1).eval()
+    found: dict[str, dict[str, float]] = {}
+    for n_items, users in ((20_000, 2000), (100_000, 500), (1_000_000, 100)):
+        offsets = np.concatenate([[0], np.cumsum(rng.integers(4, 21, users))]).astype(np.int64)
+        histories = Interactions(rng.integers(1, n_items + 1, offsets[-1]).astype(np.int32), offsets, n_items)
+        targets = rng.integers(1, n_items + 1, users).astype(np.int32)
+        vectors = torch.randn(n_items + 1, 64, generator=torch.Generator().manual_seed(0))
+
+        def blocks(vectors=vectors, histories=histories, targets=targets) -> np.ndarray:  # type: ignore[no-untyped-def]
+            return target_ranks(model_scorer(model, vectors, histories), histories, targets)
+
+        if n_items == 20_000:
+            few = range(200)
+
+            def one_by_one(vectors=vectors, histories=histories, targets=targets, few=few) -> np.ndarray:  # type: ignore[no-untyped-def]
+                return released.ranks(model, vectors, histories, targets, few)
+
+            # A target in its own history has no rank there: the released procedure masks it.
+            fair = np.array([targets[u] not in histories.user(u) for u in few])
+            same = float((blocks()[:200][fair] == one_by_one()[fair]).mean())
+            slow, fast, *ratios = side_by_side(one_by_one, blocks, 7, warm=False)
+            ratios = [r * users / 200 for r in ratios]
+            note = f"time of 1,000 users; {100 * same:.1f} % of the ranks are equal"
+            times = (5 * slow, fast * 1000 / users)
+            rows.append(Row("ranking", "full ranking among 20,000 items", "one user at a time", "s", *times, *ratios, 7, 30, note))
+        began = time.perf_counter()
+        blocks()
+        found[str(n_items)] = {"seconds a user": (time.perf_counter() - began) / users, "peak MiB": peak_bytes(blocks) / MB,
+                               "vectors MiB": vectors.numel() * 4 / MB}  # fmt: skip
+    least, most = found["20000"]["peak MiB"], found["1000000"]["peak MiB"]
+    note = (f"besides the vectors themselves ({found['20000']['vectors MiB']:.0f} and {found['1000000']['vectors MiB']:.0f} MiB); "
+            f"{1000 * found['1000000']['seconds a user']:.1f} ms a user at a million items")  # fmt: skip
+    rows.append(Row("ranking", "memory of ranking, a million items against 20,000: growth of 50 times is", "linear growth", "MiB",
+                    50 * least, most, 50 * least / most, 50 * least / most, 50 * least / most, 1, 10, note))  # fmt: skip
+    return found
+
+
+def data(rows: list[Row], users: int, items: int) -> dict[str, float]:
+    """Part 8: a dataset folder of a million users and a hundred thousand items."""
+    facts = data_scale.measure(users, items)
+    slowest = max(facts[f"{name}_s"] for name in ("sample", "subsample", "select", "leave_one_out", "restricted"))
+    limits = (
+        ("load", 20.0, facts["load_s"], "s"), ("peak memory of loading", 2e9 / MB, facts["load_peak_mb"], "MiB"),
+        ("slowest subsample or split", 1.0, slowest, "s"),
+    )  # fmt: skip
+    for what, limit, value, unit in limits:
+        note = f"{users:,} users, {items:,} items, {facts['interactions']:,.0f} interactions; one process, one thread"
+        rows.append(Row("data", what, "limit", unit, limit, value, limit / value, limit / value, limit / value, 1, 1, note))
+    return facts
+
+
+def show(rows: list[Row]) -> None:
+    """Prints the table."""
+    print(f"{'what':<72} {'baseline':>20} {'before':>10} {'after':>10}      {'ratio':>7} {'[least, most]':>16} {'goal':>6}")
+    for r in rows:
+        spread = f"[{r.low:.1f}, {r.high:.1f}]" if r.pairs > 1 else ""
+        print(f"{r.what:<72} {r.baseline:>20} {r.before:10.3f} {r.after:10.3f} {r.unit:<4} {r.ratio:7.1f} {spread:>16} {r.goal:6.1f}  "
+              f"{'reached' if r.reached else 'MISSED'}\n    {r.note}", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    """Runs all parts, prints the table, and writes it with ``--out``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-root", type=Path, help="folder with amazon_instruments")
+    parser.add_argument("--out", type=Path, help="JSON file for the book")
+    parser.add_argument("--only", nargs="*", default=["step", "prefix", "side", "memory", "ranking", "data"])
+    parser.add_argument("--users", type=int, default=1_000_000, help="of the large dataset folder")
+    arguments = parser.parse_args()
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    began = time.perf_counter()
+    whole = instruments(arguments.data_root)
+    few = small(whole)
+    rows: list[Row] = []
+    extra: dict[str, Any] = {}
+    parts: dict[str, Callable[[], Any]] = {
+        "step": lambda: steps(whole, rows), "prefix": lambda: prefix(few, rows), "side": lambda: side(few, whole, rows),
+        "memory": lambda: memory(few, rows), "ranking": lambda: ranking(rows), "data": lambda: data(rows, arguments.users, arguments.users // 10),
+    }  # fmt: skip
+    for name in arguments.only:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        extra[name] = parts[name]()
+    machine = environment()
+    versions = machine["versions"]
+    print(f"torch {versions['torch']}, transformers {versions['transformers']}, {machine['cpu']}, {machine['threads']} threads; titles: {whole.name}")
+    show(rows)
+    seconds = time.perf_counter() - began
+    print(f"{seconds:.0f} s. The GPU part is not in this table: python -m benchmarks.gpu")
+    if arguments.out:
+        facts = {"machine": machine | {"architecture": platform.machine()}, "titles": whole.name, "seconds": seconds,
+                 "rows": [asdict(r) | {"reached": r.reached} for r in rows], "extra": extra}  # fmt: skip
+        atomic_write(arguments.out, json.dumps(facts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
