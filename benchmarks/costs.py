@@ -154,8 +154,8 @@ def steps(domain: Domain, rows: list[Row]) -> dict[str, dict[str, float]]:
         tokens = sum(f["input_ids"].numel() for f in (given.features if isinstance(given, Parts) else [given]))
         everywhere = 2 * 21 * 32 * released.TOKENS
         shares = [operations(side) / seconds / rate for side, seconds in ((before, found[0]), (after, found[1]))]
-        note = (f"losses of the first step differ by {gap:.1e}; {len(batch.items)} distinct items in {2 * 21 * 32:,} places, {tokens:,} tokens instead "
-                f"of {everywhere:,} ({everywhere / tokens:.1f}); matrix work at {100 * shares[0]:.0f} % of the processor's rate before, "
+        note = (f"losses of the first step differ by {gap:.1e}; {len(batch.items)} distinct items in {2 * 21 * 32:,} places, {tokens:,} tokens "
+                f"instead of {everywhere:,} ({everywhere / tokens:.1f}); matrix work at {100 * shares[0]:.0f} % of the processor's rate before, "
                 f"{100 * shares[1]:.0f} % after")  # fmt: skip
         rows.append(Row("step", f"training step, {name}", "released procedure", "s", *found, pairs, goal, note))
         if not parts:
