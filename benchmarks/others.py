@@ -66,8 +66,8 @@ COMPARISONS = [
     ),
     Comparison(
         "full ranking", "ranking", "recbole", "with_recbole.py", ".venv-others/recbole/bin/python",
-        "5,000 users x 20,000 items, d=64, 2 blocks, same weights; theirs scores 4,096 users at once unless said otherwise, ours a million scores at once;"
-        " only ours takes each user's history out of the ranking",
+        "5,000 users x 20,000 items, d=64, 2 blocks, same weights; theirs scores 4,096 users at once unless said otherwise, ours a million"
+        " scores at once; only ours takes each user's history out of the ranking",
     ),
 ]  # fmt: skip
 
