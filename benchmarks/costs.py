@@ -111,7 +111,7 @@ def instruments(data_root: Path | None) -> Domain:
     return Domain("synthetic", TextCatalog(tokens, lengths), histories)
 
 
-def steps(domain: Domain, rows: list[Row]) -> dict[str, dict[str, float]]:
+def steps(domain: Domain, rows: list[Row], rates: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Part 1: the released procedure's step against ours, on the titles as they are and on titles of full length."""
     catalog: Any = domain.catalog
     rng = np.random.default_rng(0)
@@ -159,6 +159,7 @@ def steps(domain: Domain, rows: list[Row]) -> dict[str, dict[str, float]]:
                 f"{100 * shares[1]:.0f} % after")  # fmt: skip
         rows.append(Row("step", f"training step, {name}", "released procedure", "s", *found, pairs, goal, note))
         if not parts:
+            rates.append({"device": f"{torch.get_num_threads()} processor cores, fp32", "flops": operations(after) / found[1]})
             parts = {"released procedure": _parts(lambda b, m=old, t=titles: released.loss(m, t, b, 20), batcher, slow, old),
                      "here": _parts(lambda b, m=new, i=inputs: m(i(b.items), b), batcher, fast, new)}  # fmt: skip
     return parts
@@ -380,9 +381,10 @@ def main() -> None:
     whole = instruments(arguments.data_root)
     few = small(whole)
     rows: list[Row] = []
+    rates: list[dict[str, Any]] = []  # operations a second of a training step, for the arithmetic of larger sizes
     extra: dict[str, Any] = {}
     parts: dict[str, Callable[[], Any]] = {
-        "step": lambda: steps(whole, rows), "prefix": lambda: prefix(few, rows), "side": lambda: side(few, whole, rows),
+        "step": lambda: steps(whole, rows, rates), "prefix": lambda: prefix(few, rows), "side": lambda: side(few, whole, rows),
         "memory": lambda: memory(few, rows), "ranking": lambda: ranking(rows), "data": lambda: data(rows, arguments.users, arguments.users // 10),
     }  # fmt: skip
     for name in arguments.only:
@@ -396,7 +398,7 @@ def main() -> None:
     print(f"{seconds:.0f} s. The GPU part is not in this table: python -m benchmarks.gpu")
     if arguments.out:
         facts = {"machine": machine | {"architecture": platform.machine()}, "titles": whole.name, "seconds": seconds,
-                 "rows": [asdict(r) | {"reached": r.reached} for r in rows], "extra": extra}  # fmt: skip
+                 "rates": rates, "rows": [asdict(r) | {"reached": r.reached} for r in rows], "extra": extra}  # fmt: skip
         atomic_write(arguments.out, json.dumps(facts, indent=1) + "\n")
 
 

@@ -140,7 +140,8 @@ def main() -> None:
         reached = rows[0]["share of matrix rate"] >= GOAL
         print(f"full fine-tuning at {100 * GOAL:.0f} % of the matrix rate: {'reached' if reached else 'missed'}")
     if arguments.out:
-        facts = {"card": name, "machine": environment(), "matrix rate": rate, "goal": GOAL, "rows": rows}
+        facts = {"card": name, "machine": environment(), "matrix rate": rate, "goal": GOAL, "rows": rows,
+                 "rates": [{"device": f"{name}, bf16", "flops": rows[0]["operations"] / rows[0]["seconds"]}]}  # fmt: skip
         atomic_write(arguments.out, json.dumps(facts, indent=1) + "\n")
 
 
