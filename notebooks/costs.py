@@ -113,7 +113,7 @@ show_table(table, f"make bench, {machine['threads']} threads, {machine['cpu']}, 
 missed = rows[~rows["reached"]]
 display(Markdown(
     f"{len(rows) - len(missed)} of {len(rows)} goals were reached. " + (
-        "Missed: " + "; ".join(f"{r.what} ({number(r.ratio)} instead of {number(r.goal)})" for r in missed.itertuples()) + "." if len(missed) else "None was missed.")
+        "Missed: " + "; ".join(f"{r.what} ({number(r.ratio)} instead of {number(r.goal)}; {r.note})" for r in missed.itertuples()) + "." if len(missed) else "None was missed.")
 ))
 
 # %% [markdown]
@@ -177,7 +177,7 @@ else:
 # %% [markdown]
 # ## What it bought
 #
-# The live book computes its runs in one pool and has three seeds for RQ1 where it had two; {doc}`status` says what each page took. {doc}`rq2` has the peak memory and the time of a step for every method.
+# The live book computes its runs in one pool, source models first, and executes pages side by side; it has three seeds for RQ1 where it had two. {doc}`status` says what each page took. {doc}`rq2` has the peak memory and the time of a step for every method.
 #
 # ## Repeat it
 #

@@ -71,7 +71,7 @@ def test_the_protocol_page_states_the_profile():
     assert f"{text.steps} steps for titles, {image.steps} for pictures" in page and f"{text.batch_size} users" in page
     assert (text.loss, image.loss) == ("batch", "batch")
     study = load_profile("study")
-    assert {name: q.seeds for name, q in LAPTOP.questions.items()} == {"rq1": (1, 2), "rq2": (1,), "rq3": (1,), "rq4": (1,)}
+    assert {name: q.seeds for name, q in LAPTOP.questions.items()} == {"rq1": (1, 2, 3), "rq2": (1,), "rq3": (1,), "rq4": (1,)}
     assert {q.seeds for q in study.questions.values()} == {(1, 2, 3, 4, 5)} and "1 to 5 for every question" in page
     for method, grid in GRID.items():
         assert ", ".join(f"{lr:g}" for lr in grid) in page, method
