@@ -8,8 +8,8 @@ import torch
 
 from benchmarks import costs, gpu, released
 from tests import tiny
+from transrec_core import evaluation
 from transrec_core.data.batching import Batcher
-from transrec_core.evaluation import model_scorer, target_ranks, test_cases
 from transrec_core.features import ItemInputs
 
 
@@ -35,10 +35,10 @@ def test_the_released_procedure_finds_the_same_loss_and_gradient():
 
 def test_the_released_procedure_finds_the_same_ranks_but_where_it_masks_the_target():
     model, domain = tiny.model().eval(), tiny.domain("text")
-    histories, targets = test_cases(domain, "extra")
+    histories, targets = evaluation.test_cases(domain, "extra")
     vectors = model.catalogue(domain.catalog)
     loop = released.ranks(lambda users: released.encode(model, vectors, histories, users), vectors, histories, targets, range(len(targets)))
-    ours = target_ranks(model_scorer(model, vectors, histories), histories, targets)
+    ours = evaluation.target_ranks(evaluation.model_scorer(model, vectors, histories), histories, targets)
     fair = np.array([target not in histories.user(user) for user, target in enumerate(targets)])
     assert fair.sum() > 20
     np.testing.assert_array_equal(loop[fair], ours[fair])
