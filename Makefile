@@ -23,8 +23,8 @@ book: $(STAMP)  ## run the notebooks (PROFILE=laptop) and build the book into _b
 smoke-book:  ## the same with the smallest runs
 	$(MAKE) book PROFILE=smoke
 
-test: $(STAMP)  ## the tests
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## the tests, on all cores but four at most
+	$(BIN)/python -m pytest -n logical --maxprocesses 4
 
 lint: $(STAMP)  ## style and types
 	$(BIN)/ruff check .
