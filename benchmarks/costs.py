@@ -339,7 +339,7 @@ def ranking(rows: list[Row]) -> dict[str, dict[str, float]]:
     least, most = found["20000"]["peak MiB"], found["1000000"]["peak MiB"]
     note = (f"besides the vectors themselves ({found['20000']['vectors MiB']:.0f} and {found['1000000']['vectors MiB']:.0f} MiB); "
             f"{1000 * found['1000000']['seconds a user']:.1f} ms a user at a million items")  # fmt: skip
-    rows.append(Row("ranking", "memory of ranking, a million items against 20,000: growth of 50 times is", "linear growth", "MiB",
+    rows.append(Row("ranking", "memory of ranking a million items, 50 times as many as 20,000", "linear growth", "MiB",
                     50 * least, most, 50 * least / most, 50 * least / most, 50 * least / most, 1, 10, note))  # fmt: skip
     return found
 
@@ -349,7 +349,7 @@ def data(rows: list[Row], users: int, items: int) -> dict[str, float]:
     facts = data_scale.measure(users, items)
     slowest = max(facts[f"{name}_s"] for name in ("sample", "subsample", "select", "leave_one_out", "restricted"))
     limits = (
-        ("load", 20.0, facts["load_s"], "s"), ("peak memory of loading", 2e9 / MB, facts["load_peak_mb"], "MiB"),
+        ("loading a dataset folder", 20.0, facts["load_s"], "s"), ("peak memory of loading it", 2e9 / MB, facts["load_peak_mb"], "MiB"),
         ("slowest subsample or split", 1.0, slowest, "s"),
     )  # fmt: skip
     for what, limit, value, unit in limits:

@@ -41,14 +41,14 @@ rows = pd.DataFrame(bench["rows"])
 machine, extra = bench["machine"], bench["extra"]
 
 
-def number(value):
+def short(value):
     """Three figures, with thousands separated."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def ratio(part, place=0):
     """Median ratio of a row."""
-    return number(rows[rows["part"] == part].iloc[place]["ratio"])
+    return short(rows[rows["part"] == part].iloc[place]["ratio"])
 
 
 glue("costs-step", ratio("step"), display=False)
@@ -84,7 +84,7 @@ for place, total in enumerate(left):
 axis.set(xlabel="seconds of one step", xlim=(0, 1.15 * left.max()))
 axis.invert_yaxis()
 axis.grid(axis="y", visible=False)
-figure.legend(loc="lower center", ncols=2, frameon=False, bbox_to_anchor=(0.5, -0.22))
+figure.legend(loc="lower center", ncols=2, frameon=False, bbox_to_anchor=(0.5, -0.34))
 plt.show()
 share = parts["here"] / parts["here"].sum()
 encoder = share["item encoder, forward"] + share["backward"]
@@ -97,28 +97,25 @@ display(Markdown(
 # ## What was gained
 
 # %% tags=["remove-input"]
-table = pd.DataFrame({
-    "what": rows["what"],
-    "baseline": rows["baseline"],
-    "before": [f"{number(b)} {u}" for b, u in zip(rows["before"], rows["unit"], strict=True)],
-    "after": [f"{number(a)} {u}" for a, u in zip(rows["after"], rows["unit"], strict=True)],
-    "ratio": [number(r) for r in rows["ratio"]],
-    "least to most": [f"{number(low)} to {number(high)}" if pairs > 1 else "" for low, high, pairs in zip(rows["low"], rows["high"], rows["pairs"], strict=True)],
-    "pairs": rows["pairs"],
-    "goal": [number(g) for g in rows["goal"]],
-    "": ["reached" if r else "missed" for r in rows["reached"]],
-    "note": rows["note"],
-})
+table = pd.DataFrame([
+    {"": number, "what": r.what, "before": f"{short(r.before)} {r.unit}", "after": f"{short(r.after)} {r.unit}",
+     "ratio [least, most]": short(r.ratio) + (f" [{short(r.low)}, {short(r.high)}]" if r.pairs > 1 else ""), "goal": f"{short(r.goal)}: {'reached' if r.reached else 'missed'}"}
+    for number, r in enumerate(rows.itertuples(), 1)
+])
 show_table(table, f"make bench, {machine['threads']} threads, {machine['cpu']}, torch {machine['versions']['torch']}, transformers {machine['versions']['transformers']}; titles of {bench['titles']}", text=True)
+display(Markdown("\n".join(
+    f"{number}. Against: {r.baseline}" + (f", {r.pairs} pairs" if r.pairs > 1 else "") + (f". {r.note[0].upper()}{r.note[1:]}" if r.note else "") + "."
+    for number, r in enumerate(rows.itertuples(), 1)
+)))
 missed = rows[~rows["reached"]]
 display(Markdown(
     f"{len(rows) - len(missed)} of {len(rows)} goals were reached. " + (
-        "Missed: " + "; ".join(f"{r.what} ({number(r.ratio)} instead of {number(r.goal)}; {r.note})" for r in missed.itertuples()) + "." if len(missed) else "None was missed.")
+        "Missed: " + "; ".join(f"{r.what} ({short(r.ratio)} instead of {short(r.goal)}; why is in note {r.Index + 1})" for r in missed.itertuples()) + "." if len(missed) else "None was missed.")
 ))
 
 # %% [markdown]
 # - **Step** (×{glue:text}`costs-step`; ×{glue:text}`costs-step-full` where all titles have full length). A batch names each item once, and titles are encoded in groups of like length, cut so that padding and calls together cost
-#   least (`length_groups`). The loss is the same to float error.
+#   least (`length_groups`). The loss is the same to float error. What is left runs close to the processor's rate in matrix products, so a larger ratio would need less matrix work, not faster code.
 # - **Frozen layers once** (×{glue:text}`costs-prefix`). Layers that nothing trained stands below can't change; their token states are computed once for each title and read from a memory map, and a step starts above them. It is
 #   automatic (`training.cache`), keeps an upper limit (`cache_gb`), and says what it kept. Layers that can't change have no dropout, kept or not.
 # - **A side network** (epoch ×{glue:text}`costs-side`, memory ×{glue:text}`costs-side-memory`). It reads pooled states of the frozen layers only, so no step runs the encoder at all.
@@ -131,8 +128,8 @@ display(Markdown(
 # %% tags=["remove-input"]
 measured = extra["ranking"]
 show_table(pd.DataFrame([
-    {"items": f"{int(n):,}", "ms a user": number(1000 * m["seconds a user"]), "peak memory (MiB)": number(m["peak MiB"]), "item vectors (MiB)": number(m["vectors MiB"]),
-     "a million users (hours)": number(1e6 * m["seconds a user"] / 3600)}
+    {"items": f"{int(n):,}", "ms a user": short(1000 * m["seconds a user"]), "peak memory (MiB)": short(m["peak MiB"]), "item vectors (MiB)": short(m["vectors MiB"]),
+     "a million users (hours)": short(1e6 * m["seconds a user"] / 3600)}
     for n, m in measured.items()
 ]), "measured with random vectors of size 64; the last column is arithmetic: a million times the time of one user")
 
@@ -146,13 +143,11 @@ path = BENCHMARKS / "others.json"
 if path.exists():
     others = json.loads(path.read_text())
     show_table(pd.DataFrame([
-        {"what": r["what"], "against": r["theirs"], "theirs (s)": number(r["theirs_s"]), "ours (s)": number(r["ours_s"]), "theirs / ours": f"{number(r['ratio'])} [{number(r['low'])}, {number(r['high'])}]",
-         "pairs": r["pairs"], "note": r["note"]}
+        {"what": r["what"], "against": r["theirs"], "theirs (s)": short(r["theirs_s"]), "ours (s)": short(r["ours_s"]), "theirs / ours": f"{short(r['ratio'])} [{short(r['low'])}, {short(r['high'])}]",
+         "pairs": r["pairs"]}
         for r in others["rows"] if r.get("ratio") is not None
     ]), "one thread; median of the pairs' ratios [smallest, largest]", text=True)
-    for r in others["rows"]:
-        if r.get("ratio") is None:
-            display(Markdown(f"{r['what']}: not measured. {r['note']}"))
+    display(Markdown("\n".join(f"- {r['what']}: {'not measured: ' if r.get('ratio') is None else ''}{r['note']}" for r in others["rows"])))
 else:
     display(Markdown("Not measured. `make bench-others` measures it."))
 
@@ -164,8 +159,8 @@ path = BENCHMARKS / "gpu.json"
 if path.exists():
     gpu = json.loads(path.read_text())
     show_table(pd.DataFrame([
-        {"method": r["method"], "step (ms)": number(1000 * r["seconds"]), "tokens a second": f"{r['tokens a second']:,.0f}", "peak (GB)": number(r["peak GB"]),
-         "of the matrix rate (%)": number(100 * r["share of matrix rate"]) if r["share of matrix rate"] else "", "waits in a step": r["waits in a step"]}
+        {"method": r["method"], "step (ms)": short(1000 * r["seconds"]), "tokens a second": f"{r['tokens a second']:,.0f}", "peak (GB)": short(r["peak GB"]),
+         "of the matrix rate (%)": short(100 * r["share of matrix rate"]) if r["share of matrix rate"] else "", "waits in a step": r["waits in a step"]}
         for r in gpu["rows"]
     ]), f"{gpu['card']}, bert-base, 30 tokens, bf16")
 else:
