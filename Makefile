@@ -48,6 +48,8 @@ reliability: $(STAMP)  ## kill a study many times, simulate the statistics; thei
 REAL := rq1-instruments rq1-films rq1-films-titles rq2 rq4-target rq3 rq4-source rq1-photos rq1-small
 record: $(STAMP)  ## the study on real data (hours, resumable), then packed into results/real; DATA=folder with amazon_games, amazon_instruments, ml1m, hm
 	$(BIN)/python -m pip install -q -e '.[real]' -c constraints.txt
+	mkdir -p runs/real
+	find results/real -maxdepth 1 -type f -exec cp -n {} runs/real/ \;  # what ships is not run again
 	for question in $(REAL); do \
 	  $(BIN)/transrec tune --profile real --only $$question --store runs/real --data-root $(DATA) > /dev/null; \
 	  $(BIN)/transrec study $$question --profile real --store runs/real --data-root $(DATA); \
@@ -59,8 +61,8 @@ rebuild-world: $(STAMP)  ## build the shipped checkpoints again and compare them
 	$(BIN)/python -m transrec_core.general --check
 	$(BIN)/python -m transrec_core.sources --check
 
-bench: $(STAMP)  ## timings, side by side
-	$(BIN)/python -m benchmarks.costs $(if $(DATA),--data-root $(DATA),)
+bench: $(STAMP)  ## what is saved, side by side (three minutes); DATA=folder with amazon_instruments, OUT=JSON file to keep it in
+	$(BIN)/python -m benchmarks.costs $(if $(DATA),--data-root $(DATA)) $(if $(OUT),--out $(OUT))
 
 bench-others: $(STAMP) .venv-others/adapters/installed .venv-others/recbole/installed  ## beside PEFT, AdapterHub and RecBole
 	$(BIN)/python benchmarks/others.py --out results/benchmarks/others.json

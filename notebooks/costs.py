@@ -178,7 +178,7 @@ else:
 #
 # ```bash
 # make bench                 # the table above, on random titles of the same lengths
-# make bench DATA=FOLDER     # on the titles of amazon_instruments
+# make bench DATA=FOLDER OUT=results/benchmarks/costs.json     # the recorded one: on the titles of amazon_instruments
 # make bench-others          # peft, adapters, RecBole; installs them into environments of their own
 # ```
 #

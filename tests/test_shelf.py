@@ -15,7 +15,7 @@ from transrec_core.adapters import AdapterConfig
 from transrec_core.errors import UserError
 from transrec_core.evaluation import metrics
 from transrec_core.provenance import environment
-from transrec_core.shelf import digest
+from transrec_core.shelf import digest, source_facts, write_shelf
 from transrec_core.specs import RunSpec
 from transrec_core.store import Store
 
@@ -184,3 +184,16 @@ def test_a_mistake_in_a_study_is_one_line_and_status_2(study, message, tmp_path,
     status, said, errors = command("study", name, "--dry-run", monkeypatch=monkeypatch, capsys=capsys)
     assert status == 2 and said == "" and len(errors) == 1 and message in errors[0], errors
     assert not Path("runs").exists()
+
+
+def test_what_ships_can_be_gone_on_from(store, tmp_path):
+    """Packed records copied into a new store are packed again line by line as they were, beside new ones, and nothing known of their origin is lost."""
+    known = {"abc": {"steps": 3, "best step": 2, "validation HR@10": 0.1}}
+    write_shelf(store.all(), tmp_path / "first")
+    (tmp_path / "first" / "sources.json").write_text(json.dumps(known))
+    shutil.copytree(tmp_path / "first", tmp_path / "again")
+    new = written(Store(tmp_path / "again"), 9)
+    write_shelf(Store(tmp_path / "again").all(), tmp_path / "second")
+    first, second = (set("".join(p.read_text() for p in (tmp_path / name).glob("*.jsonl")).splitlines()) for name in ("first", "second"))
+    assert first < second and len(second) == len(first) + 1
+    assert Store(tmp_path / "second").has(new) and source_facts(tmp_path / "again") == known

@@ -100,15 +100,21 @@ def write_shelf(records: Iterable[Record], folder: Path) -> int:
 
 
 def source_facts(store: Path) -> dict[str, Any]:
-    """What is known of the source models that a store holds, by id: steps, best step, validation HR@10."""
+    """What is known of the source models that a store holds, or that its packed records came from, by id: steps, best step, validation HR@10."""
     found = {p.parent.name: json.loads(p.read_text(encoding="utf-8"))["provenance"] for p in sorted(store.glob("sources/*/config.json"))}
-    return {name: {key: facts[key] for key in ("steps", "best step", "validation HR@10")} for name, facts in found.items()}
+    return _noted(store / "sources.json") | {
+        name: {key: facts[key] for key in ("steps", "best step", "validation HR@10")} for name, facts in found.items()
+    }
 
 
 def encoder_builds(store: Path) -> dict[str, Any]:
-    """What is known of the encoders that were built in a store, by name: recipe, items, checksum, seconds."""
+    """What is known of the encoders that were built in a store, or that its packed records came from, by name: recipe, items, checksum, seconds."""
     found = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(store.glob("encoders/*/build.json"))]
-    return {facts.pop("encoder"): facts for facts in found}
+    return _noted(store / "encoders.json") | {facts.pop("encoder"): facts for facts in found}
+
+
+def _noted(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 def read_shelf(folder: Path) -> dict[str, Packed]:
