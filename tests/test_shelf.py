@@ -187,7 +187,7 @@ def test_a_mistake_in_a_study_is_one_line_and_status_2(study, message, tmp_path,
 
 
 def test_what_ships_can_be_gone_on_from(store, tmp_path):
-    """Packed records copied into a new store are packed again line by line as they were, beside new ones, and nothing known of their origin is lost."""
+    """Packed records in a new store are packed again line by line as they were, beside new ones; what is known of their origin stays."""
     known = {"abc": {"steps": 3, "best step": 2, "validation HR@10": 0.1}}
     write_shelf(store.all(), tmp_path / "first")
     (tmp_path / "first" / "sources.json").write_text(json.dumps(known))
