@@ -53,6 +53,8 @@ def methods(cells):
 def best(cells):
     lines = []
     for cell, found in cells:
+        if not any(runs[0].spec.adapter for v, runs in found.items() if not v.levels):
+            continue
         frame = report.best_group([r for v, runs in found.items() if not v.levels for r in runs])
         group = [report.NAMES[m] for m in frame.loc[frame["in group"], "method"]]
         costs = evidence.methods_frame(found)
