@@ -29,7 +29,7 @@ from transformers import AutoTokenizer
 from benchmarks import data_scale, released
 from transrec_core.adapters import AdapterConfig
 from transrec_core.costs import Stepper, peak_bytes
-from transrec_core.data.batching import Batcher
+from transrec_core.data.batching import Batch, Batcher
 from transrec_core.data.catalog import Parts, TextCatalog
 from transrec_core.data.domain import Domain
 from transrec_core.data.interactions import Interactions
@@ -111,6 +111,65 @@ def instruments(data_root: Path | None) -> Domain:
     return Domain("synthetic", TextCatalog(tokens, lengths), histories)
 
 
+@dataclass
+class Side:
+    """One side of a comparison of steps: ``loss`` of a batch, by ``model``, whose parameters ``optimizer`` moves."""
+
+    model: TransRec
+    optimizer: torch.optim.Optimizer
+    batcher: Batcher
+    loss: Callable[[Batch], Tensor]
+    number: int = 0
+
+    def step(self) -> Tensor:
+        """One training step; returns its loss."""
+        value = self.loss(self.batcher.batch(self.number))
+        value.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.number += 1
+        return value.detach()
+
+    def by_part(self) -> dict[str, float]:
+        """Seconds of one step by part."""
+        inside, began = [0.0], time.perf_counter()
+
+        def enter(module: Any, args: Any) -> None:
+            inside[0] -= time.perf_counter()
+
+        def leave(module: Any, args: Any, output: Any) -> None:
+            inside[0] += time.perf_counter()
+
+        hooks = [self.model.item_encoder.register_forward_pre_hook(enter), self.model.item_encoder.register_forward_hook(leave)]
+        batch = self.batcher.batch(self.number)
+        drawn = time.perf_counter()
+        value = self.loss(batch)
+        forward = time.perf_counter()
+        value.backward()  # type: ignore[no-untyped-call]
+        backward = time.perf_counter()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        end = time.perf_counter()
+        for hook in hooks:
+            hook.remove()
+        return {
+            "drawing the batch": drawn - began, "item encoder, forward": inside[0], "user encoder and loss, forward": forward - drawn - inside[0],
+            "backward": backward - forward, "optimiser": end - backward,
+        }  # fmt: skip
+
+
+def two_sides(content: TextCatalog, batcher: Batcher) -> tuple[Side, Side, ItemInputs]:
+    """The released procedure's step and ours, from the same weights; and our way of reading titles."""
+    old, new = bert(256, 4, attention="eager"), bert(256, 4)
+    titles, inputs = released.padded_titles(content), ItemInputs(new, content)
+    one_by_one = torch.optim.Adam(old.parameters(), lr=1e-4, foreach=False)
+    fused = torch.optim.AdamW(new.parameters(), lr=1e-4, fused=True)
+    return (
+        Side(old, one_by_one, batcher, lambda batch: released.loss(old, titles, batch, 20)),
+        Side(new, fused, batcher, lambda batch: new(inputs(batch.items), batch)), inputs,
+    )  # fmt: skip
+
+
 def steps(domain: Domain, rows: list[Row], rates: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Part 1: the released procedure's step against ours, on the titles as they are and on titles of full length."""
     catalog: Any = domain.catalog
@@ -121,47 +180,23 @@ def steps(domain: Domain, rows: list[Row], rates: list[dict[str, Any]]) -> dict[
     left, right = torch.randn(2048, 256), torch.randn(256, 1024)
     taken = [side_by_side(lambda: left @ right, lambda: None, 1)[0] for _ in range(50)]
     rate = 2 * 2048 * 256 * 1024 / statistics.median(taken)
+    batcher = Batcher(domain.split.train, "sasrec", "bce", 32, 20, 0)
     for name, content, goal, pairs in (("the domain's titles", catalog, 10.0, 3), ("titles that all have full length", full, 3.0, 2)):
-        old, new = bert(256, 4, attention="eager"), bert(256, 4)
-        titles = released.padded_titles(content)
-        batcher = Batcher(domain.split.train, "sasrec", "bce", 32, 20, 0)
-        slow = torch.optim.Adam([{"params": p} for p in old.parameters()], lr=1e-4, foreach=False)
-        fast = torch.optim.AdamW(new.parameters(), lr=1e-4, fused=True)
-        inputs, losses, number = ItemInputs(new, content), {}, {"before": 0, "after": 0}
-
-        def before(old=old, titles=titles, batcher=batcher, slow=slow, losses=losses, number=number) -> None:  # type: ignore[no-untyped-def]
-            value = released.loss(old, titles, batcher.batch(number["before"]), 20)
-            value.backward()
-            losses["before"] = value.detach()
-            slow.step()
-            slow.zero_grad()
-            number["before"] += 1
-
-        def after(new=new, inputs=inputs, batcher=batcher, fast=fast, losses=losses, number=number) -> None:  # type: ignore[no-untyped-def]
-            batch = batcher.batch(number["after"])
-            value = new(inputs(batch.items), batch)
-            value.backward()
-            losses["after"] = value.detach()
-            fast.step()
-            fast.zero_grad()
-            number["after"] += 1
-
-        before(), after()
-        gap = abs(float(losses["before"]) - float(losses["after"]))
-        found = side_by_side(before, after, pairs, warm=False)
+        before, after, inputs = two_sides(content, batcher)
+        gap = abs(float(before.step()) - float(after.step()))
+        found = side_by_side(before.step, after.step, pairs, warm=False)
         batch = batcher.batch(0)
         given = inputs(batch.items)
         tokens = sum(f["input_ids"].numel() for f in (given.features if isinstance(given, Parts) else [given]))
         everywhere = 2 * 21 * 32 * released.TOKENS
-        shares = [operations(side) / seconds / rate for side, seconds in ((before, found[0]), (after, found[1]))]
+        shares = [operations(side.step) / seconds / rate for side, seconds in ((before, found[0]), (after, found[1]))]
         note = (f"losses of the first step differ by {gap:.1e}; {len(batch.items)} distinct items in {2 * 21 * 32:,} places, {tokens:,} tokens "
                 f"instead of {everywhere:,} ({everywhere / tokens:.1f}); matrix work at {100 * shares[0]:.0f} % of the processor's rate before, "
                 f"{100 * shares[1]:.0f} % after")  # fmt: skip
         rows.append(Row("step", f"training step, {name}", "released procedure", "s", *found, pairs, goal, note))
         if not parts:
-            rates.append({"device": f"{torch.get_num_threads()} processor cores, fp32", "flops": operations(after) / found[1]})
-            parts = {"released procedure": _parts(lambda b, m=old, t=titles: released.loss(m, t, b, 20), batcher, slow, old),
-                     "here": _parts(lambda b, m=new, i=inputs: m(i(b.items), b), batcher, fast, new)}  # fmt: skip
+            rates.append({"device": f"{torch.get_num_threads()} processor cores, fp32", "flops": operations(after.step) / found[1]})
+            parts = {"released procedure": before.by_part(), "here": after.by_part()}
     return parts
 
 
@@ -170,41 +205,6 @@ def operations(function: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter:
         function()
     return counter.get_total_flops()
-
-
-def _parts(loss: Callable[[Any], Any], batcher: Batcher, optimizer: torch.optim.Optimizer, model: TransRec) -> dict[str, float]:
-    """Seconds of one step by part: item encoder, rest of the forward pass, backward pass, optimiser, all else (batch, titles)."""
-    marks: dict[str, float] = {}
-    encode = type(model).encode_items
-    depth = [0]
-
-    def timed(self: TransRec, features: Any) -> Any:
-        depth[0] += 1
-        began = time.perf_counter()
-        found = encode(self, features)
-        depth[0] -= 1
-        if not depth[0]:
-            marks["item encoder, forward"] = time.perf_counter() - began
-        return found
-
-    began = time.perf_counter()
-    batch = batcher.batch(5)
-    drawn = time.perf_counter()
-    TransRec.encode_items = timed  # type: ignore[method-assign]
-    try:
-        value = loss(batch)
-    finally:
-        TransRec.encode_items = encode  # type: ignore[method-assign]
-    forward = time.perf_counter()
-    value.backward()
-    backward = time.perf_counter()
-    optimizer.step()
-    optimizer.zero_grad()
-    end = time.perf_counter()
-    return marks | {
-        "user encoder and loss, forward": forward - drawn - marks["item encoder, forward"], "backward": backward - forward,
-        "optimiser": end - backward, "drawing the batch": drawn - began,
-    }  # fmt: skip
 
 
 def small(domain: Domain, users: int = 2000) -> Domain:

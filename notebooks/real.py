@@ -77,7 +77,7 @@ show_table(runs, "Planned and recorded, in the order of worth", text=True)
 # %% tags=["remove-input"]
 filters, targets = evidence.filters_table(SHELF / "pairs.json"), evidence.targets_table(SHELF / "pairs.json")
 if len(filters):
-    show_table(filters, "What each filter left")
+    show_table(filters, "What each filter left", text=True)
     show_table(targets, "Test targets: in nobody's training part (cold), and with a title that another item has as well")
 else:
     display(Markdown("*Counted when the records are packed; not there yet.*"))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from transrec_core.cold import cold_difference, split_frame
+from transrec_core.cold import cold_cases, cold_difference, split_frame
 from transrec_core.comparisons import Groups, factor_summary, groups, run_ids, said
 from transrec_core.grids import Cell, Profile, Variant, planned
 from transrec_core.report import NAMES, summary
@@ -144,13 +144,15 @@ def _quality(row: Any) -> str:
 
 def cold_sentence(cell: Cell, found: Groups) -> str:
     """Hypothesis H4 on a cell: full fine-tuning against item-ID SASRec on cold targets alone; a Markdown list item, empty if it can't be said."""
-    both = [found.get(Variant(method)) for method in ("full", "item_id")]
-    if both[0] is None or both[1] is None or len(both[0]) != len(both[1]):
+    full, ids = (found.get(Variant(method), []) for method in ("full", "item_id"))
+    if not full or len(full) != len(ids):
         return ""
-    d = cold_difference(both[0], both[1])
-    if d is None:
+    d, cold = cold_difference(full, ids), cold_cases(full[0])
+    if d is None or cold is None:
         return f"- *{cell.content}*: no cold targets, or the records do not say which they are."
-    word = verdict(d, 0.0) if len(both[0]) >= ENOUGH else "too few seeds"
+    if not any((r.ranks[cold] <= 10).any() for r in (*full, *ids)):  # an interval of zeros would look like certainty
+        return f"- *{cell.content}*: no verdict, since neither full fine-tuning nor item-ID SASRec hits one of the {int(cold.sum())} cold targets."
+    word = verdict(d, 0.0) if len(full) >= ENOUGH else "too few seeds"
     span = f"{100 * d.mean:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
     return f"- *{cell.content}*: full fine-tuning minus item-ID SASRec on cold targets {span}: **{word}**."
 
