@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from transrec_core.data.batching import Batcher
+from transrec_core.data.catalog import Parts
 from transrec_core.data.domain import Domain
 from transrec_core.features import ItemInputs
 from transrec_core.models import TransRec
@@ -89,8 +90,8 @@ class Stepper:
         batch = self.batcher.batch(self.number)
         features, batch = self.inputs(batch.items, self.spec.accumulate), batch.to(self.device)
         loss: Tensor
-        if self.spec.accumulate > 1:
-            loss = backward_in_parts(self.model, features, batch, self.autocast)  # type: ignore[arg-type]
+        if isinstance(features, Parts) and self.spec.accumulate > 1:
+            loss = backward_in_parts(self.model, features, batch, self.autocast)
         else:
             with self.autocast:
                 loss = self.model(features, batch)

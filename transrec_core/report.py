@@ -144,10 +144,10 @@ def sentences(summaries: Mapping[Cell, pd.DataFrame], reference: str = "full") -
         parts = []
         for name in [m for m in (*METHODS, "head") if m in rows.index]:
             row = rows.loc[name]
-            share = row["trained"] / rows.loc[reference, "trained"]
+            share = 100 * row["trained"] / rows.loc[reference, "trained"]
             parts.append(
                 f"{NAMES.get(name, name)} is **{row['verdict']}** ({row['difference']:+.1f} points "
-                f"[{row['difference low']:+.1f}, {row['difference high']:+.1f}], {100 * share:.{0 if share >= 0.01 else 1}f} % of the trained parameters)"
+                f"[{row['difference low']:+.1f}, {row['difference high']:+.1f}], {share:.{0 if share >= 1 else 1}f} % of the trained parameters)"
             )
         text = "; ".join(parts)
         if "scratch" in rows.index:
