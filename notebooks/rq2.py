@@ -35,7 +35,7 @@ import torch
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core import comparisons, figures, report
+from transrec_core import comparisons, evidence, figures, report
 from transrec_core.adapters import METHODS, AdapterConfig
 from transrec_core.book import show_table, style
 from transrec_core.costs import measure
@@ -190,6 +190,20 @@ display(Markdown(comparisons.agreement_sentence(agreement, profile)))
 
 # %% tags=["remove-input", "hide-output"]
 show_table(report.step_size_table(recorded_question.cells), "Step sizes tried and chosen, by `transrec tune`, recorded")
+
+# %% [markdown]
+# ## On real data
+#
+# The same question on real titles and posters, as far as it is recorded, beside the recorded runs of the embedded world; {doc}`real` has the whole tables. First what the controls reach, then each method's verdict and difference to full fine-tuning, in percent of full
+# fine-tuning's HR@10 in the same cell. *Disagree* means that cells are certain of different things; where one side is undecided, nothing can be said.
+
+# %% tags=["remove-input"]
+both = evidence.worlds("rq2")
+beside = evidence.beside("rq2", *both)
+show_table(evidence.controls_table(*both), "Full fine-tuning and controls, in the embedded world and on real data", text=True)
+if len(beside):
+    show_table(beside, "Verdicts, and differences in percent of full fine-tuning", text=True)
+display(Markdown(evidence.disagreements(beside)))
 
 # %% [markdown]
 # ## How to read this

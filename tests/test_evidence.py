@@ -23,7 +23,7 @@ LEVEL = {"full": 0.30, "houlsby": 0.30, "scratch": 0.2, "head": 0.1, "frozen": 0
 def _made_up(store: Store, profile: Profile, question: str, seeds: set[int], users: int = 3000) -> None:
     """Records of made-up ranks for a question's runs with these seeds: nobody's results, of the right shape."""
     cold = np.arange(users) % 10 == 0
-    for spec in (spec for _, _, spec in question_specs(profile, profile.question(question)).values() if spec.seed in seeds):
+    for spec in (spec for _, _, spec in question_specs(profile, profile.question(question), {}).values() if spec.seed in seeds):
         rng = np.random.default_rng(spec.seed)
         hit = np.random.default_rng(0).random(users) + 0.001 * rng.standard_normal(users) < LEVEL.get(spec.method, 0.1)
         hit &= ~(cold & (spec.strategy == "item_id"))
@@ -81,6 +81,27 @@ def test_worlds_disagree_only_where_both_are_certain(tuned_instruments, tmp_path
     frame = evidence.side_by_side(*sides, Variant("full"), [Variant(m) for m in ("houlsby", "head", "lora")])
     assert dict(zip(frame["what"], frame["embedded and real"], strict=True)) == {"Houlsby": "disagree", "head only": "agree"}
     assert "disagree: Houlsby" in evidence.disagreements(frame) and "Nothing" in evidence.disagreements(frame.iloc[:0])
+
+
+def test_shares_are_compared_where_both_worlds_have_them(tuned_instruments, tmp_path):
+    _made_up(store := Store(tmp_path), REAL, "rq4-target", {1, 2, 3})
+    ((cell, found),) = evidence.gather(REAL, store).cells("rq4-target")
+    fewer = {v: runs for v, runs in found.items() if v.levels != (("target share", "30 %"),)}
+    frame = evidence.beside("rq4", {"one": fewer}, {"other": found}).set_index("what")
+    assert len(frame) == 3 * 2 and set(frame["embedded and real"]) == {"agree"}  # 10 and 100 %; made up alike at every share
+    assert frame.loc["adapter minus full, target share 10 %", "one"].startswith("comparable")
+    assert frame.loc["no source minus full, target share 100 %", "other"].startswith("worse (-3")
+    few = {v: runs[:2] for v, runs in found.items()}
+    assert set(evidence.beside("rq4", {"one": fewer}, {"other": few})["other"].str.split(" \\(").str[0]) == {"too few seeds"}
+
+
+@pytest.mark.parametrize("question", ["rq1", "rq2", "rq3", "rq4"])
+def test_what_ships_can_be_laid_side_by_side(question):
+    embedded, real = evidence.worlds(question)
+    assert embedded and all(name.startswith("embedded, ") for name in embedded)
+    table = evidence.controls_table(embedded, real).set_index("HR@10 (%)")
+    assert list(table.columns) == [*embedded, *real] and (table.loc["full fine-tuning"] != "–").all()
+    assert evidence.disagreements(evidence.beside(question, embedded, real)).endswith(".")
 
 
 def test_the_arithmetic_of_scale():

@@ -114,6 +114,7 @@ def test_a_pair_is_tuned_run_packed_and_compared(folders, own_table, tmp_path, m
     domain = load_domain(DataSpec(folder="b", modality="image", image_size=32), folders)
     for record in records:
         assert (cold_cases(record) == cold_targets(domain)).all() and record.facts["cold_cases"] == cold_targets(domain).sum()
+        assert record.facts["cold_median_rank"] == np.median(record.ranks[cold_targets(domain)])
 
     monkeypatch.setattr("transrec_core.grids._profile_fields", lambda name: small())
     arguments = ("pack", str(tmp_path / "shelf"), "--profile", "small", "--store", str(store.root), "--data-root", str(folders))

@@ -192,26 +192,43 @@ def along(found: Groups, factor: str, x: Mapping[str, float], last: float | None
     return places
 
 
-def pair_table(
+def pair_frame(
     found: Groups, factor: str, x: Mapping[str, float], last: float | None, pairs: Mapping[str, tuple[str, str]]
 ) -> tuple[pd.DataFrame, dict[str, Crossing]]:  # fmt: skip
-    """Paired differences of methods along an axis of shares: a table with verdicts, a row a share, and where each column changes its sign.
+    """Paired differences of methods along an axis, a row a pair and place, and where each pair's difference changes its sign.
 
-    The margin is a share of full fine-tuning's HR@10 at the same place; a column is a family of tests. See :func:`curve` for ``x`` and ``last``.
+    The margin is a share of full fine-tuning's HR@10 at the same place; the places of a pair are a family of tests. See :func:`curve` for ``x``
+    and ``last``.
+
+    Returns:
+        Rows with "pair", "place", "difference", "low", "high" and "of full" (full fine-tuning's HR@10) as shares of users, and "verdict".
     """
     levels = {value: ((factor, level),) for level, value in x.items()} | ({} if last is None else {last: ()})
-    columns, crossings = {}, {}
+    rows, crossings = [], {}
     for name, (a, b) in pairs.items():
         differences = along(found, factor, x, last, a, b)
         differences = {place: d for place, d in differences.items() if Variant("full", levels[place]) in found}
         if differences:
-            margins = [RELATIVE_MARGIN * float(hits(ranks_by_seed(found[Variant("full", levels[place])])).mean()) for place in differences]
-            judged = verdicts(list(differences.values()), margins)
-            spans = [_span(100 * d.mean, 100 * d.low, 100 * d.high, "+") for d in differences.values()]
-            columns[f"{name} (points) [95 %], verdict"] = {
-                place: f"{span} {word}" for place, span, word in zip(differences, spans, judged, strict=True)
-            }
+            full = [float(hits(ranks_by_seed(found[Variant("full", levels[place])])).mean()) for place in differences]
+            judged = verdicts(list(differences.values()), [RELATIVE_MARGIN * f for f in full])
+            rows += [
+                {"pair": name, "place": place, "difference": d.mean, "low": d.low, "high": d.high, "of full": f, "verdict": word}
+                for (place, d), f, word in zip(differences.items(), full, judged, strict=True)
+            ]
             crossings[name] = crossing(list(differences), list(differences.values()))
+    return pd.DataFrame(rows, columns=["pair", "place", "difference", "low", "high", "of full", "verdict"]), crossings
+
+
+def pair_table(
+    found: Groups, factor: str, x: Mapping[str, float], last: float | None, pairs: Mapping[str, tuple[str, str]]
+) -> tuple[pd.DataFrame, dict[str, Crossing]]:  # fmt: skip
+    """The readable form of :func:`pair_frame`: a row a share, a column a pair; and the crossings."""
+    long, crossings = pair_frame(found, factor, x, last, pairs)
+    told = [f"{_span(100 * r.difference, 100 * r.low, 100 * r.high, '+')} {r.verdict}" for r in long.itertuples()]
+    columns = {
+        f"{name} (points) [95 %], verdict": dict(zip(own["place"], own["told"], strict=True))
+        for name, own in long.assign(told=told).groupby("pair", sort=False)
+    }
     frame = pd.DataFrame(columns)
     frame.insert(0, "share (%)", [f"{100 * place:g}" for place in frame.index])
     return frame, crossings

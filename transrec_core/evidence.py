@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from transrec_core.adapters import METHODS
 from transrec_core.cold import cold_cases, cold_difference, split_frame
-from transrec_core.comparisons import Groups, factor_summary, groups, run_ids, said
-from transrec_core.grids import Cell, Profile, Variant, planned
+from transrec_core.comparisons import Groups, factor_summary, groups, pair_frame, run_ids, said
+from transrec_core.grids import Cell, Profile, Variant, load_profile, planned
 from transrec_core.report import NAMES, summary
 from transrec_core.specs import TRAINED
 from transrec_core.statistics import verdict
 from transrec_core.store import Store
 
-FULL = Variant("full")
+FULL, HOULSBY = Variant("full"), Variant("houlsby")
 #: Seeds that a verdict needs (see book/protocol_real.md).
 ENOUGH = 3
 
@@ -123,18 +124,25 @@ def targets_table(path: Path) -> pd.DataFrame:
     for pair, parts in pairs.items():
         n, cold, twins = (parts["target"][key] for key in ("targets", "cold targets", "targets with another's title"))
         share = {"cold (%)": f"{100 * cold / n:.1f}", "title of another item, too (%)": f"{100 * twins / n:.1f}"}
-        rows.append({"pair": pair, "test targets": f"{n:,}", "cold": f"{cold:,}", **share})
+        items = parts["target"]["steps"][-1]["items"]
+        rows.append({"pair": pair, "items": f"{items:,}", "test targets": f"{n:,}", "cold": f"{cold:,}", **share})
     return pd.DataFrame(rows)
 
 
 def cold_table(found: Groups) -> pd.DataFrame:
-    """HR@10 on warm and cold targets for each method and control of a cell, in the order of names; strings."""
-    frame = split_frame({v.method: runs for v, runs in found.items() if not v.levels})
+    """HR@10 on warm and cold targets for each method and control of a cell, in the order of names; strings.
+
+    The last column is the median rank of the cold targets among all items that are not in the user's history (mean over seeds), where it is recorded.
+    """
+    own_runs = {v.method: runs for v, runs in found.items() if not v.levels}
+    frame = split_frame(own_runs)
     rows = []
     for method in [m for m in NAMES if m in set(frame["name"])]:
         own = frame[frame["name"] == method].set_index("targets")
         spans = {f"{part}: HR@10 (%) [95 %]": _quality(own.loc[part]) if part in own.index else "–" for part in ("all", "warm", "cold")}
-        rows.append({"method": NAMES[method], "seeds": int(own["seeds"].iloc[0]), **spans})
+        medians = [r.facts["cold_median_rank"] for r in own_runs[method] if "cold_median_rank" in r.facts]
+        middle = {"cold: median rank": f"{np.mean(medians):,.0f}" if medians else "–"}
+        rows.append({"method": NAMES[method], "seeds": int(own["seeds"].iloc[0]), **spans, **middle})
     return pd.DataFrame(rows)
 
 
@@ -157,6 +165,42 @@ def cold_sentence(cell: Cell, found: Groups) -> str:
     return f"- *{cell.content}*: full fine-tuning minus item-ID SASRec on cold targets {span}: **{word}**."
 
 
+def worlds(question: str, results: Path = Path("results")) -> tuple[dict[str, Groups], dict[str, Groups]]:
+    """What ships of a question ("rq1"): its cells in the embedded world and on real data by name, with the objective that both have."""
+    past, shelf = load_profile("study"), Store(results / "study")
+    asked = past.question(question)
+    there = {f"embedded, {c.content}": groups(past, c, asked.seeds, shelf)[0] for c in asked.cells if c.objective == "sasrec"}
+    real = gather(load_profile("real"), Store(results / "real"))
+    found: dict[str, Groups] = {}
+    for cell, own in real.cells(question):
+        found[cell.content] = found.get(cell.content, {}) | own  # RQ4 asks twice about a cell
+    return there, found
+
+
+def controls_table(embedded: Mapping[str, Groups], real: Mapping[str, Groups]) -> pd.DataFrame:
+    """HR@10 in percent of full fine-tuning and of each control, a column a cell; "–" where there is none."""
+    rows = {}
+    for name in ("full", "scratch", "frozen", "untrained", "item_id", "popularity", "nearest"):
+        own = {cell: found.get(Variant(name), []) for cell, found in (*embedded.items(), *real.items())}
+        rows[NAMES[name]] = {cell: f"{100 * np.mean([r.metrics['HR@10'] for r in runs]):.1f}" if runs else "–" for cell, runs in own.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("HR@10 (%)").reset_index()
+
+
+#: What is compared in both worlds: the base point, and what is held against it.
+COMPARED: dict[str, tuple[Variant, tuple[Variant, ...]]] = {
+    "rq1": (FULL, tuple(map(Variant, ("houlsby", "head", "scratch")))),
+    "rq2": (FULL, tuple(map(Variant, ("houlsby", "parallel", "lora", "bitfit", "side", "head")))),
+    "rq3": (HOULSBY, tuple(
+        Variant("houlsby", (change,)) for change in (("position", "attention"), ("position", "ffn"), ("form", "parallel"), ("embeddings", "trained"))
+    )),
+}  # fmt: skip
+
+
+def beside(question: str, embedded: Mapping[str, Groups], real: Mapping[str, Groups]) -> pd.DataFrame:
+    """Verdicts of a question in both worlds, see :func:`side_by_side` and, for RQ4, :func:`shares_side_by_side`."""
+    return side_by_side(embedded, real, *COMPARED[question]) if question in COMPARED else shares_side_by_side(embedded, real)
+
+
 def side_by_side(
     embedded: Mapping[str, Groups], real: Mapping[str, Groups], base: Variant, chosen: Sequence[Variant]
 ) -> pd.DataFrame:  # fmt: skip
@@ -166,17 +210,45 @@ def side_by_side(
     its methods (or all single changes of the base point) are one family. "disagree": one of them is better, comparable or worse in an embedded
     cell, and another of these in a real one.
     """
-    frames = {name: _relative(found, base, chosen) for name, found in (*embedded.items(), *real.items()) if base in found and FULL in found}
+    sides = [{name: _relative(found, base, chosen) for name, found in s.items() if base in found and FULL in found} for s in (embedded, real)]
+    return _beside(sides[0], sides[1], {variant.label(): said(variant) for variant in chosen})
+
+
+def shares_side_by_side(embedded: Mapping[str, Groups], real: Mapping[str, Groups]) -> pd.DataFrame:
+    """The same for RQ4, at the shares of users that both worlds have; the adapter is the one that a world's RQ4 varies."""
+    sides = [{cell: frame for cell, found in side.items() if len(frame := _by_share(found))} for side in (embedded, real)]
+    return _beside(sides[0], sides[1], {what: what for side in sides for frame in side.values() for what in frame.index})
+
+
+def _by_share(found: Groups) -> pd.DataFrame:
+    # The differences of RQ4 by what they are and at which share: "verdict", "share" (percent of full fine-tuning there).
+    parts = []
+    for factor, last in (("target share", 1.0), ("source share", None)):
+        varied = [v for v in found if len(v.levels) == 1 and v.levels[0][0] == factor]
+        adapter = next((v.method for v in varied if v.method in METHODS), "")
+        pairs = {"adapter minus full": (adapter, "full"), "head only minus full": ("head", "full"), "no source minus full": ("scratch", "full")}
+        x = {v.levels[0][1]: float(v.levels[0][1].rstrip(" %")) / 100 for v in varied}
+        frame = pair_frame(found, factor, x, last, pairs)[0] if varied else pd.DataFrame()
+        if len(frame):
+            few = min(len(runs) for v, runs in found.items() if v in varied) < ENOUGH
+            what = [f"{r.pair}, {factor} {100 * r.place:g} %" for r in frame.itertuples()]
+            verdicts = ["too few seeds"] * len(frame) if few else frame["verdict"]
+            parts.append(pd.DataFrame({"verdict": verdicts, "share": 100 * frame["difference"] / frame["of full"]}).set_axis(what))
+    return pd.concat(parts) if parts else pd.DataFrame()
+
+
+def _beside(embedded: Mapping[str, pd.DataFrame], real: Mapping[str, pd.DataFrame], names: Mapping[str, str]) -> pd.DataFrame:
+    # A row for each of the names that both sides have; frames hold "verdict" and "share" (percent of full fine-tuning) by name.
     rows = []
-    for variant in chosen:
-        there = {name: frame.loc[variant.label()] for name, frame in frames.items() if variant.label() in frame.index}
-        sides = [{there[name]["verdict"] for name in side if name in there} for side in (embedded, real)]
+    for key, what in names.items():
+        there = {cell: frame.loc[key] for cell, frame in (*embedded.items(), *real.items()) if key in frame.index}
+        sides = [{there[cell]["verdict"] for cell in side if cell in there} for side in (embedded, real)]
         if not all(sides):
             continue
         certain = [side - {"undecided", "too few seeds"} for side in sides]
         agree = "can't tell" if not all(certain) else "agree" if len(certain[0] | certain[1]) == 1 else "disagree"
-        cells = {name: f"{there[name]['verdict']} ({there[name]['share']:+.0f} %)" if name in there else "–" for name in frames}
-        rows.append({"what": said(variant), **cells, "embedded and real": agree})
+        cells = {c: f"{there[c]['verdict']} ({there[c]['share']:+.0f} %)" if c in there else "–" for c in (*embedded, *real)}
+        rows.append({"what": what, **cells, "embedded and real": agree})
     return pd.DataFrame(rows)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from accelerate import PartialState
 
 from transrec_core.artefacts import exclusive
@@ -57,8 +58,8 @@ def _run(spec: RunSpec, store: Store, data_root: Path, refresh: bool, show_progr
     reset_peak_memory()
     began = time.perf_counter()
     facts: dict[str, Any] = {"id": spec.id(), "method": spec.method, "data_fingerprint": fingerprint}
-    if not spec.target.is_world:
-        cold = cold_targets(target)
+    cold = None if spec.target.is_world else cold_targets(target)
+    if cold is not None:
         facts |= {"cold": packed_bits(cold), "cold_cases": int(cold.sum())}
     if spec.encoder in RECIPES and spec.strategy not in WITHOUT_CONTENT:
         facts |= encoder_facts(spec.encoder, encoder_folder(spec.encoder, spec.target.modality, store.root, data_root, show_progress))
@@ -87,6 +88,8 @@ def _run(spec: RunSpec, store: Store, data_root: Path, refresh: bool, show_progr
         facts["device"] = str(next(model.parameters()).device.type)
         facts["peak_memory_mb"] = round(peak_memory_mb(next(model.parameters()).device), 1)
         ranks = evaluate(model, target, "all")
+    if cold is not None and cold.any():
+        facts["cold_median_rank"] = float(np.median(ranks[cold]))  # a packed record has no ranks above 20
     facts |= {"metrics": metrics(ranks), "cases": len(ranks), "seconds": round(time.perf_counter() - began, 3)}
     if PartialState().is_main_process:
         store.write(spec, facts | environment(), ranks)
