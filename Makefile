@@ -36,7 +36,9 @@ sync: $(STAMP)  ## write the .ipynb of each pair from its .py
 tune: $(STAMP)  ## choose the step sizes again (about half an hour on 2 cores)
 	$(BIN)/transrec tune
 
-study: $(STAMP)  ## the recorded runs on the embedded world (an hour and a half on 2 cores), then packed into results/study
+study: $(STAMP)  ## the recorded runs on the embedded world that are missing (all: an hour and a half on 2 cores), then packed into results/study
+	mkdir -p runs/study
+	cp -n results/study/* runs/study/  # what ships is not run again; without results/study everything is
 	for question in rq1 rq2 rq3 rq4; do $(BIN)/transrec study $$question --profile study --store runs/study; done
 	$(BIN)/transrec pack results/study --store runs/study
 
@@ -44,18 +46,18 @@ reliability: $(STAMP)  ## kill a study many times, simulate the statistics; thei
 	$(BIN)/python benchmarks/survival.py --out results/benchmarks/survival.json
 	$(BIN)/python benchmarks/calibration.py --out results/benchmarks/calibration.json
 
-# The questions of profiles/real.yaml in the order of worth; what comes first is complete before the next begins.
-REAL := rq1-instruments rq1-films rq1-films-titles rq2 rq4-target rq3 rq4-source rq1-photos rq1-small
-record: $(STAMP)  ## the study on real data (hours, resumable), then packed into results/real; DATA=folder with amazon_games, amazon_instruments, ml1m, hm
+# The questions of profiles/real.yaml in the order of worth; what comes first is complete, and packed, before the next begins.
+REAL ?= rq1-instruments rq1-films rq1-films-titles rq2 rq4-target rq3 rq4-source rq1-photos rq1-small
+record: $(STAMP)  ## the study on real data (hours, resumable), packed into results/real; DATA=folder with amazon_games, amazon_instruments, ml1m, hm
 	$(BIN)/python -m pip install -q -e '.[real]' -c constraints.txt
 	mkdir -p runs/real
 	find results/real -maxdepth 1 -type f -exec cp -n {} runs/real/ \;  # what ships is not run again
 	for question in $(REAL); do \
 	  $(BIN)/transrec tune --profile real --only $$question --store runs/real --data-root $(DATA) > /dev/null; \
 	  $(BIN)/transrec study $$question --profile real --store runs/real --data-root $(DATA); \
+	  $(BIN)/transrec pack runs/real.packed --profile real --store runs/real --data-root $(DATA); \
+	  rm -rf results/real && mv runs/real.packed results/real; \
 	done
-	$(BIN)/transrec pack runs/real.packed --profile real --store runs/real --data-root $(DATA)
-	rm -rf results/real && mv runs/real.packed results/real
 
 rebuild-world: $(STAMP)  ## build the shipped checkpoints again and compare them bit for bit
 	$(BIN)/python -m transrec_core.general --check
