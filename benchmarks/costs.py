@@ -47,7 +47,6 @@ from transrec_core.training import TrainSpec
 MB = 2**20
 WORDS = 30522
 THREADS = cores()
-PROCESSES, PAIRS_A_PROCESS = 3, 1  # of the step's comparison
 
 
 @dataclass
@@ -187,7 +186,7 @@ def two_sides(content: TextCatalog, batcher: Batcher) -> tuple[Side, Side, ItemI
 class Trial(NamedTuple):
     """What one process measured of a training step: pairs of seconds, operations of both sides, and how far their losses were apart."""
 
-    times: list[tuple[float, float]]
+    times: Times
     operations: tuple[int, int]
     rate: float
     gap: float
@@ -196,29 +195,27 @@ class Trial(NamedTuple):
     parts: dict[str, dict[str, float]]
 
 
-def step_trials(data_root: Path | None) -> dict[str, Trial]:
-    """One trial on the domain's titles, and one on titles of full length."""
+def step_trial(data_root: Path | None, full_length: bool, by_part: bool) -> Trial:
+    """One trial on the domain's titles, or on the same filled up to full length."""
     logging.getLogger("transformers").setLevel(logging.ERROR)
     torch.set_num_threads(THREADS)
     domain = instruments(data_root)
-    catalog: Any = domain.catalog
-    rng = np.random.default_rng(0)
-    full = TextCatalog(np.where(catalog.tokens > 0, catalog.tokens, rng.integers(1000, WORDS, catalog.tokens.shape)).astype(np.int32),
-                       np.full(len(catalog.tokens), catalog.tokens.shape[1], dtype=np.int32))  # fmt: skip
+    content: Any = domain.catalog
+    if full_length:
+        words = np.random.default_rng(0).integers(1000, WORDS, content.tokens.shape)
+        filled = np.where(content.tokens > 0, content.tokens, words).astype(np.int32)
+        content = TextCatalog(filled, np.full(len(filled), filled.shape[1], dtype=np.int32))
     left, right = torch.randn(2048, 256), torch.randn(256, 1024)
     rate = 2 * 2048 * 256 * 1024 / min(pair[0] for pair in turns(lambda: left @ right, lambda: None, 50))
     batcher = Batcher(domain.split.train, "sasrec", "bce", 32, 20, 0)
-    found = {}
-    for name, content in (("the domain's titles", catalog), ("titles that all have full length", full)):
-        before, after, inputs = two_sides(content, batcher)
-        losses, counts = zip(*(counted(side.step) for side in (before, after)), strict=True)  # the first step is not timed
-        times = turns(before.step, after.step, PAIRS_A_PROCESS)
-        batch = batcher.batch(0)
-        given = inputs(batch.items)
-        tokens = sum(f["input_ids"].numel() for f in (given.features if isinstance(given, Parts) else [given]))
-        parts = {"released procedure": before.by_part(), "here": after.by_part()} if not found else {}
-        found[name] = Trial(times, counts, rate, abs(float(losses[0]) - float(losses[1])), len(batch.items), tokens, parts)
-    return found
+    before, after, inputs = two_sides(content, batcher)
+    losses, counts = zip(*(counted(side.step) for side in (before, after)), strict=True)  # the first step is not timed
+    times = turns(before.step, after.step, 2 if full_length else 1)  # the only process of its kind
+    batch = batcher.batch(0)
+    given = inputs(batch.items)
+    tokens = sum(f["input_ids"].numel() for f in (given.features if isinstance(given, Parts) else [given]))
+    parts = {"released procedure": before.by_part(), "here": after.by_part()} if by_part else {}
+    return Trial(times, counts, rate, abs(float(losses[0]) - float(losses[1])), len(batch.items), tokens, parts)
 
 
 def counted(function: Callable[[], Tensor]) -> tuple[Tensor, int]:
@@ -230,19 +227,20 @@ def counted(function: Callable[[], Tensor]) -> tuple[Tensor, int]:
 
 def steps(data_root: Path | None, rows: list[Row], rates: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Part 1: the released procedure's step against ours. Its time differs more from process to process than within one, so there are several."""
+    jobs = [(data_root, False, True), (data_root, False, False), (data_root, False, False), (data_root, True, False)]
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
-        trials = list(pool.map(step_trials, [data_root] * PROCESSES))
-    for (name, first), goal in zip(trials[0].items(), (10.0, 3.0), strict=True):
-        found = summary([pair for trial in trials for pair in trial[name].times])
+        *normal, full = pool.map(step_trial, *zip(*jobs, strict=True))
+    for name, trials, goal in (("the domain's titles", normal, 10.0), ("titles that all have full length", [full], 3.0)):
+        first = trials[0]
+        found = summary([pair for trial in trials for pair in trial.times])
         shares = [operations / seconds / first.rate for operations, seconds in zip(first.operations, found[:2], strict=True)]
         everywhere = 2 * 21 * 32 * released.TOKENS
-        note = (f"{PROCESSES} processes; losses of the first step differ by {first.gap:.1e}; {first.items} distinct items in {2 * 21 * 32:,} places, "
-                f"{first.tokens:,} tokens instead of {everywhere:,} ({everywhere / first.tokens:.1f}); matrix work at {100 * shares[0]:.0f} % of the "
-                f"processor's rate before, {100 * shares[1]:.0f} % after")  # fmt: skip
-        rows.append(Row("step", f"training step, {name}", "released procedure", "s", *found, PROCESSES * PAIRS_A_PROCESS, goal, note))
-        if first.parts:
-            rates.append({"device": f"{THREADS} processor cores, fp32", "flops": first.operations[1] / found[1]})
-    return next(iter(trials[0].values())).parts
+        note = (f"{len(trials)} {'processes' if len(trials) > 1 else 'process'}; losses of the first step differ by {first.gap:.1e}; {first.items} distinct items in "
+                f"{2 * 21 * 32:,} places, {first.tokens:,} tokens instead of {everywhere:,} ({everywhere / first.tokens:.1f}); matrix work at "
+                f"{100 * shares[0]:.0f} % of the processor's rate before, {100 * shares[1]:.0f} % after")  # fmt: skip
+        rows.append(Row("step", f"training step, {name}", "released procedure", "s", *found, sum(len(trial.times) for trial in trials), goal, note))
+    rates.append({"device": f"{THREADS} processor cores, fp32", "flops": normal[0].operations[1] / summary([p for t in normal for p in t.times])[1]})
+    return normal[0].parts
 
 
 def small(domain: Domain, users: int = 2000) -> Domain:

@@ -65,6 +65,6 @@ def split_frame(found: Mapping[str, Sequence[Record]], k: int = 10) -> pd.DataFr
         for part, chosen in (("all", np.ones_like(cold)), ("warm", ~cold), ("cold", cold)):
             if chosen.any():
                 q = interval(values[:, chosen])
-                figures = {"quality": 100 * q.mean, "low": 100 * q.low, "high": 100 * q.high}
+                figures = {"quality": 100 * q.mean, "low": 100 * max(q.low, 0.0), "high": 100 * min(q.high, 1.0)}  # few cases
                 rows.append({"name": name, "targets": part, "cases": int(chosen.sum()), "seeds": len(records), **figures})
     return pd.DataFrame(rows, columns=["name", "targets", "cases", "seeds", "quality", "low", "high"])
