@@ -237,7 +237,8 @@ def steps(data_root: Path | None, rows: list[Row], rates: list[dict[str, Any]]) 
         everywhere = 2 * 21 * 32 * released.TOKENS
         note = (f"{len(trials)} {'processes' if len(trials) > 1 else 'process'}; losses of the first step differ by {first.gap:.1e}; "
                 f"{first.items} distinct items in {2 * 21 * 32:,} places, {first.tokens:,} tokens instead of {everywhere:,} "
-                f"({everywhere / first.tokens:.1f}); matrix work at {100 * shares[0]:.0f} % of the processor's rate before, {100 * shares[1]:.0f} % after")  # fmt: skip
+                f"({everywhere / first.tokens:.1f}); matrix work at {100 * shares[0]:.0f} % of the processor's rate before, "
+                f"{100 * shares[1]:.0f} % after")  # fmt: skip
         rows.append(Row("step", f"training step, {name}", "released procedure", "s", *found, sum(len(trial.times) for trial in trials), goal, note))
     rates.append({"device": f"{THREADS} processor cores, fp32", "flops": normal[0].operations[1] / summary([p for t in normal for p in t.times])[1]})
     return normal[0].parts

@@ -116,7 +116,8 @@ display(Markdown(
 
 # %% [markdown]
 # - **Step** (×{glue:text}`costs-step`; ×{glue:text}`costs-step-full` where all titles have full length). A batch names each item once, and titles are encoded in groups of like length, cut so that padding and calls together cost
-#   least (`length_groups`). The loss is the same to float error. What is left runs close to the processor's rate in matrix products, so a larger ratio would need less matrix work, not faster code.
+#   least (`length_groups`). The loss is the same to float error. What is left is mostly matrix products, so a larger ratio would need less
+#   matrix work, not faster code. The released procedure takes more or less time from one process to the next, whatever it does, so each pair is measured in a process of its own, and the ratio of another day may lie outside the spread.
 # - **Frozen layers once** (×{glue:text}`costs-prefix`). Layers that nothing trained stands below can't change; their token states are computed once for each title and read from a memory map, and a step starts above them. It is
 #   automatic (`training.cache`), keeps an upper limit (`cache_gb`), and says what it kept. Layers that can't change have no dropout, kept or not.
 # - **A side network** (epoch ×{glue:text}`costs-side`, memory ×{glue:text}`costs-side-memory`). It reads pooled states of the frozen layers only, so no step runs the encoder at all.
