@@ -97,7 +97,7 @@ def embedded(name):
 
 # %% tags=["remove-input"]
 say("In the embedded world", report.sentences(methods(embedded("rq1"))))
-say("On real data", report.sentences(methods(real.cells("rq1"))))
+say("On real data", report.sentences(methods(real.cells("rq1"))) + evidence.control_sentences(methods(real.cells("rq1"))))
 say("On new items (cold targets), real data", [evidence.cold_sentence(cell, found) for cell, found in real.cells("rq1")])
 
 # %% [markdown]

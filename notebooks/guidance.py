@@ -78,6 +78,8 @@ for kind in ("rq2", "rq1", "rq4-target"):
             rows += fresh
 if rows:
     show_table(pd.DataFrame(rows), "Given that many training users of that domain, use this", text=True)
+    display(Markdown("Before you take any of it, see what needs no encoder at all, which can't rank an item that nobody has had, and what needs no training:\n\n" + "\n".join(
+        evidence.control_sentences({cell: evidence.methods_frame(found) for cell, found in real.cells("rq1")}))))
 else:
     display(Markdown("*No comparison on real data is complete yet: all advice below rests on the embedded world.*"))
 

@@ -104,7 +104,7 @@ if not rq1:
 # ### In words
 
 # %% tags=["remove-input"]
-display(Markdown("\n".join(report.sentences(frames)) or "*Nothing to say yet.*"))
+display(Markdown("\n".join([*report.sentences(frames), *evidence.control_sentences(frames)]) or "*Nothing to say yet.*"))
 
 # %% [markdown]
 # ## New items: cold and warm targets

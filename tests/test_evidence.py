@@ -65,6 +65,9 @@ def test_the_evidence_says_what_is_there_whatever_is_there(seeds, tuned_instrume
         assert ("too few seeds" in set(frame["verdict"])) == (len(seeds) < 3)  # controls that nothing random is in need one seed only
         assert report.NAMES["frozen"] in evidence.notes(found)["below"] and "full fine-tuning" in evidence.notes(found)["flat"]
         assert ("**better**" if len(seeds) >= 3 else "too few seeds") in evidence.cold_sentence(cell, found)
+        (told,) = evidence.control_sentences({cell: evidence.methods_frame(found)})
+        word = "worse" if len(seeds) >= 3 else "too few seeds"
+        assert f"item-ID SASRec is **{word}** (-" in told and f"popularity is **{word}** (-" in told
         cold = evidence.cold_table(found).set_index("method")
         assert cold.loc["item-ID SASRec", "cold: HR@10 (%) [95 %]"].startswith("0.0") and len(cold) == 9
     beside = evidence.side_by_side({"one": cells[0][1]}, {"other": cells[0][1]}, Variant("full"), [Variant("head")]) if cells else None

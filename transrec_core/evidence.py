@@ -101,6 +101,23 @@ def notes(found: Groups) -> dict[str, str]:
     return {kind: ", ".join(names) or "none" for kind, names in marks.items()}
 
 
+def control_sentences(frames: Mapping[Cell, pd.DataFrame]) -> list[str]:
+    """What item-ID SASRec and the controls without training reach against full fine-tuning, one Markdown list item a cell.
+
+    Args:
+        frames: of :func:`methods_frame`, by cell.
+    """
+    lines = []
+    for cell, frame in frames.items():
+        rows = frame.set_index("method")
+        told = [
+            f"{NAMES[m]} is **{row['verdict']}** ({row['difference']:+.1f} points [{row['difference low']:+.1f}, {row['difference high']:+.1f}])"
+            for m, row in rows.loc[[m for m in ("item_id", "nearest", "popularity") if m in rows.index]].iterrows()
+        ]
+        lines.append(f"- *{cell.content[0].upper() + cell.content[1:]}*, against full fine-tuning: {'; '.join(told) or 'no control is recorded'}.")
+    return lines
+
+
 def filters_table(path: Path) -> pd.DataFrame:
     """What each filter left of each data set, from what ``transrec pack`` wrote; empty without it. Pairs share the rows of a common part."""
     pairs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
