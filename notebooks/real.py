@@ -123,6 +123,17 @@ lines = [evidence.cold_sentence(cell, found) for cell, found in rq1]
 display(Markdown("\n".join(line for line in lines if line) or "*Nothing recorded yet.*"))
 
 # %% [markdown]
+# ## What became of the hypotheses
+#
+# H1 to H4 were written down before the first run ({doc}`../protocol_real`). One holds if the verdict is the predicted one, does not hold if another verdict is certain, and is open otherwise. Differences are to full fine-tuning (of H4: to item-ID SASRec).
+
+# %% tags=["remove-input"]
+if rq1:
+    show_table(evidence.hypotheses_table(rq1), "Predicted and found, by pair", text=True)
+else:
+    nothing("RQ1")
+
+# %% [markdown]
 # ## RQ2: more methods
 
 # %% tags=["remove-input"]

@@ -68,6 +68,8 @@ def test_the_evidence_says_what_is_there_whatever_is_there(seeds, tuned_instrume
         (told,) = evidence.control_sentences({cell: evidence.methods_frame(found)})
         word = "worse" if len(seeds) >= 3 else "too few seeds"
         assert f"item-ID SASRec is **{word}** (-" in told and f"popularity is **{word}** (-" in told
+        held = evidence.hypotheses_table([(cell, found)]).iloc[0]
+        assert [text.split(":")[0] for text in held[1:]] == ["holds" if len(seeds) >= 3 else "open"] * 4
         cold = evidence.cold_table(found).set_index("method")
         assert cold.loc["item-ID SASRec", "cold: HR@10 (%) [95 %]"].startswith("0.0") and len(cold) == 9
     beside = evidence.side_by_side({"one": cells[0][1]}, {"other": cells[0][1]}, Variant("full"), [Variant("head")]) if cells else None
@@ -81,6 +83,8 @@ def test_worlds_disagree_only_where_both_are_certain(tuned_instruments, tmp_path
         monkeypatch.setitem(LEVEL, "houlsby", level)
         _made_up(store := Store(tmp_path / name), REAL, "rq1-instruments", {1, 2, 3})
         sides.append({name: evidence.gather(REAL, store).cells("rq1")[0][1]})
+    held = evidence.hypotheses_table([(REAL.question("rq1-instruments").cells[0], found) for side in sides for found in side.values()])
+    assert [text.split(":")[0] for text in held["H1: Houlsby is comparable"]] == ["holds", "does not hold"]
     frame = evidence.side_by_side(*sides, Variant("full"), [Variant(m) for m in ("houlsby", "head", "lora")])
     assert dict(zip(frame["what"], frame["embedded and real"], strict=True)) == {"Houlsby": "disagree", "head only": "agree"}
     assert "disagree: Houlsby" in evidence.disagreements(frame) and "Nothing" in evidence.disagreements(frame.iloc[:0])

@@ -167,19 +167,56 @@ def _quality(row: Any) -> str:
     return f"{row['quality']:.1f} [{row['low']:.1f}, {row['high']:.1f}]"
 
 
-def cold_sentence(cell: Cell, found: Groups) -> str:
-    """Hypothesis H4 on a cell: full fine-tuning against item-ID SASRec on cold targets alone; a Markdown list item, empty if it can't be said."""
+def cold_verdict(found: Groups) -> tuple[str, str]:
+    """Hypothesis H4 on a cell: the verdict on full fine-tuning against item-ID SASRec on cold targets alone ("" if there is none), and the reason
+    or the difference in words; both empty if one of the two is not recorded."""
     full, ids = (found.get(Variant(method), []) for method in ("full", "item_id"))
     if not full or len(full) != len(ids):
-        return ""
+        return "", ""
     d, cold = cold_difference(full, ids), cold_cases(full[0])
     if d is None or cold is None:
-        return f"- *{cell.content}*: no cold targets, or the records do not say which they are."
+        return "", "no cold targets, or the records do not say which they are"
     if not any((r.ranks[cold] <= 10).any() for r in (*full, *ids)):  # an interval of zeros would look like certainty
-        return f"- *{cell.content}*: no verdict, since neither full fine-tuning nor item-ID SASRec hits one of the {int(cold.sum())} cold targets."
+        return "", f"no verdict, since neither full fine-tuning nor item-ID SASRec hits one of the {int(cold.sum())} cold targets"
     word = verdict(d, 0.0) if len(full) >= ENOUGH else "too few seeds"
-    span = f"{100 * d.mean:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
-    return f"- *{cell.content}*: full fine-tuning minus item-ID SASRec on cold targets {span}: **{word}**."
+    return word, f"{100 * d.mean:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
+
+
+def cold_sentence(cell: Cell, found: Groups) -> str:
+    """Hypothesis H4 on a cell, a Markdown list item; empty if nothing of it is recorded."""
+    word, why = cold_verdict(found)
+    if word:
+        return f"- *{cell.content}*: full fine-tuning minus item-ID SASRec on cold targets {why}: **{word}**."
+    return f"- *{cell.content}*: {why}." if why else ""
+
+
+#: Hypotheses of book/protocol_real.md on a method's verdict against full fine-tuning.
+PREDICTED = {
+    "H1: Houlsby is comparable": ("houlsby", "comparable"), "H2: no source is worse": ("scratch", "worse"), "H3: head only is worse": ("head", "worse"),
+}  # fmt: skip
+COLD = "H4: on cold targets, full fine-tuning is better than item IDs"
+
+
+def hypotheses_table(cells: Sequence[tuple[Cell, Groups]]) -> pd.DataFrame:
+    """Whether each hypothesis holds in each cell of RQ1: "holds", "does not hold" (another verdict is certain), or "open"."""
+    rows = []
+    for cell, found in cells:
+        frame = methods_frame(found).set_index("method")
+        row = {"cell": cell.content}
+        for name, (method, predicted) in PREDICTED.items():
+            row[name] = "not run"
+            if method in frame.index:
+                own = frame.loc[method]
+                span = f"{own['difference']:+.1f} points [{own['difference low']:+.1f}, {own['difference high']:+.1f}]"
+                row[name] = f"{_held(own['verdict'], predicted)}: {own['verdict']}, {span}"
+        word, why = cold_verdict(found)
+        row[COLD] = f"{_held(word, 'better')}: {f'{word}, ' if word else ''}{why}" if why else "not run"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _held(found: str, predicted: str) -> str:
+    return "holds" if found == predicted else "open" if found in ("", "undecided", "too few seeds") else "does not hold"
 
 
 def worlds(question: str, results: Path = Path("results")) -> tuple[dict[str, Groups], dict[str, Groups]]:
