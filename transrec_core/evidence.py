@@ -192,8 +192,10 @@ def cold_sentence(cell: Cell, found: Groups) -> str:
 
 #: Hypotheses of book/protocol_real.md on a method's verdict against full fine-tuning.
 PREDICTED = {
-    "H1: Houlsby is comparable": ("houlsby", "comparable"), "H2: no source is worse": ("scratch", "worse"), "H3: head only is worse": ("head", "worse"),
-}  # fmt: skip
+    "H1: Houlsby is comparable": ("houlsby", "comparable"),
+    "H2: no source is worse": ("scratch", "worse"),
+    "H3: head only is worse": ("head", "worse"),
+}
 COLD = "H4: on cold targets, full fine-tuning is better than item IDs"
 
 
