@@ -54,7 +54,6 @@ def nothing(kind):
 glue("real-recorded", f"{len(real.recorded):,}", display=False)
 glue("real-planned", f"{len({i for *_, ids in real.plan for i in ids.values()}):,}", display=False)
 glue("real-untuned", sum(not ids for *_, ids in real.plan), display=False)
-glue("real-older", len(set(store.ids()) - real.recorded), display=False)
 glue("real-questions", len(plan.questions), display=False)
 glue("real-complete", int((runs.groupby("question")["recorded"].sum() == runs.groupby("question")["planned"].sum()).sum()), display=False)
 glue("real-margin", f"{100 * RELATIVE_MARGIN:.0f} %", display=False)
@@ -63,7 +62,7 @@ glue("real-margin", f"{100 * RELATIVE_MARGIN:.0f} %", display=False)
 # ## What was run, and what was not
 #
 # Of {glue:text}`real-questions` questions {glue:text}`real-complete` are complete. {glue:text}`real-recorded` runs are recorded, of {glue:text}`real-planned` whose step sizes are chosen; {glue:text}`real-untuned` comparisons have no step
-# size yet. {glue:text}`real-older` records in the folder are of another plan (one seed, nothing tuned, older than the protocol); nothing on this page rests on them. A run that two questions share is counted in both rows and run once.
+# size yet. A run that two questions share is counted in both rows and run once.
 
 # %% tags=["remove-input"]
 show_table(runs, "Planned and recorded, in the order of worth", text=True)
