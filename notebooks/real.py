@@ -168,7 +168,7 @@ told = 0
 for kind, factor, places, last in (("rq4-target", "target share", TARGET, 1.0), ("rq4-source", "source share", SOURCE, None)):
     for cell, found in real.cells(kind):
         table, _ = comparisons.pair_table(found, factor, places, last, PAIRS)
-        if any(v.levels for v in found) and len(table):
+        if len(table):
             show_table(table, f"{cell.title}: differences by the {factor}")
             told += 1
 if not told:

@@ -37,9 +37,17 @@ class Evidence(NamedTuple):
     recorded: set[str]
 
     def cells(self, kind: str) -> list[tuple[Cell, Groups]]:
-        """Cells of the questions whose names begin with ``kind`` of which full fine-tuning and something else is recorded, in order of worth."""
-        found = [(cell, g) for name, cells in self.found.items() if name.startswith(kind) for cell, g in cells.items()]
-        return [(cell, g) for cell, g in found if FULL in g and len(g) > 1]
+        """Cells of the questions whose names begin with ``kind`` that can be compared, in order of worth: full fine-tuning is recorded, and something
+        besides that no earlier question has (it would only be shown again, with fewer seeds)."""
+        chosen: list[tuple[Cell, Groups]] = []
+        seen: set[tuple[str, Variant]] = set()
+        for name, cells in self.found.items():
+            for cell, g in cells.items():
+                own = {(cell.name, variant) for variant in g}
+                if name.startswith(kind) and FULL in g and len(own - seen - {(cell.name, FULL)}):
+                    chosen.append((cell, g))
+                seen |= own
+        return chosen
 
 
 def gather(profile: Profile, store: Store) -> Evidence:
@@ -266,14 +274,17 @@ def side_by_side(
     its methods (or all single changes of the base point) are one family. "disagree": one of them is better, comparable or worse in an embedded
     cell, and another of these in a real one.
     """
+    if not all(any(v in found for found in side.values() for v in chosen) for side in (embedded, real)):
+        return pd.DataFrame()  # before anything is resampled in vain
     sides = [{name: _relative(found, base, chosen) for name, found in s.items() if base in found and FULL in found} for s in (embedded, real)]
     return _beside(sides[0], sides[1], {variant.label(): said(variant) for variant in chosen})
 
 
 def shares_side_by_side(embedded: Mapping[str, Groups], real: Mapping[str, Groups]) -> pd.DataFrame:
     """The same for RQ4, at the shares of users that both worlds have; the adapter is the one that a world's RQ4 varies."""
-    sides = [{cell: frame for cell, found in side.items() if len(frame := _by_share(found))} for side in (embedded, real)]
-    return _beside(sides[0], sides[1], {what: what for side in sides for frame in side.values() for what in frame.index})
+    there = {cell: frame for cell, found in real.items() if len(frame := _by_share(found))}
+    here = {cell: frame for cell, found in embedded.items() if there and len(frame := _by_share(found))}
+    return _beside(here, there, {what: what for frame in here.values() for what in frame.index})
 
 
 def _by_share(found: Groups) -> pd.DataFrame:
