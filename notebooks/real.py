@@ -152,7 +152,7 @@ if not rq2:
 # Changes of the base point, a Houlsby adapter behind both sublayers of every layer.
 
 # %% tags=["remove-input"]
-rq3 = [(cell, found) for cell, found in real.cells("rq3") if evidence.HOULSBY in found and any(v.levels for v in found)]
+rq3 = [(cell, found) for cell, found in real.cells("rq3") if evidence.HOULSBY in found]
 for cell, found in rq3:
     show_table(comparisons.factor_table(comparisons.factor_summary(found, evidence.HOULSBY, [v for v in found if v.levels])), cell.title)
 if not rq3:
