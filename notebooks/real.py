@@ -185,11 +185,14 @@ display(Markdown("\n".join(f"- {{doc}}`{q}`: {evidence.disagreements(evidence.be
 # %% [markdown]
 # ## Repeating one
 #
-# Each record holds its specification. With the dataset folders in `DATA`, a run repeats, and says whether it agrees, by:
+# Each record holds its specification. With the dataset folders in `DATA`, a run repeats, source stage and encoder pretraining included, and says whether it agrees, by:
 
 # %% tags=["remove-input"]
 example = next(iter(sorted(real.recorded)), "ID")
 print(f"transrec repeat {example} --store results/real --data-root DATA")
+repeats = evidence.repeats_table(Path("results/benchmarks/repeats.json"))
+if len(repeats):
+    show_table(repeats, "Records that were drawn at random and repeated from the dataset folders alone; agrees: the new figure lies in the recorded interval", text=True)
 
 # %% [markdown]
 # ## How to read this

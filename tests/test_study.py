@@ -15,6 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from transrec_core import evidence
 from transrec_core.errors import UserError
 from transrec_core.specs import RunSpec, read_spec, validated
 from transrec_core.store import Store
@@ -118,8 +119,10 @@ def test_run_show_compare_and_repeat_from_the_command_line(folders, tmp_path):
     again = transrec("run", str(tmp_path / "runs" / record.id / "spec.yaml"), "--data-root", str(folders), "--store", "new", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert same(Store(tmp_path / "new").read(record.id), record)  # law 8, in another process, source stage included
-    repeated = transrec("repeat", record.id[:6], "--store", "new", "--data-root", str(folders), cwd=tmp_path)
+    repeated = transrec("repeat", record.id[:6], "--store", "new", "--data-root", str(folders), "--note", "again.json", cwd=tmp_path)
     assert repeated.returncode == 0 and "same rank; agrees" in repeated.stdout, repeated.stderr
+    (row,) = evidence.repeats_table(tmp_path / "again.json").to_dict("records")
+    assert (row["id"], row["ranks of all test cases"], row["agrees"]) == (record.id, "equal", "yes")
 
 
 def test_the_short_way_on_folders(folders, tmp_path):

@@ -107,24 +107,24 @@ def show(run_id: Annotated[str, typer.Argument(metavar="ID")], store: StoreOptio
 def repeat(
     run_id: Annotated[str, typer.Argument(metavar="ID")], store: StoreOption = Path("runs"),
     into: Annotated[Path, typer.Option(help="Folder for the new record.")] = Path("runs/again"), data_root: RootOption = Path(),
+    note: Annotated[Path | None, typer.Option(metavar="FILE", help="JSON file to which the outcome is added.")] = None,
 ) -> None:  # fmt: skip
     """Run a record's specification again, with as many threads, and say whether it agrees."""
     import torch
 
-    from transrec_core.statistics import hits, interval
+    from transrec_core.evidence import add_repeat, repeated
     from transrec_core.store import Store
     from transrec_core.study import run
 
     record = Store(store).read(run_id)
     torch.set_num_threads(record.facts["threads"])
-    again = run(record.spec, Store(into), data_root, refresh=True)
-    now, then = (100 * r.metrics["HR@10"] for r in (again, record))
-    spread = interval(hits(record.ranks))
-    inside = 100 * spread.low <= now <= 100 * spread.high
-    same = "every test case has the same rank" if again.same_ranks(record) else "ranks differ"
-    typer.echo(f"{record.id}: HR@10 {now:.2f} %, recorded {then:.2f} % [{100 * spread.low:.2f}, {100 * spread.high:.2f}] (95 % over users); {same}; "
-               f"{'agrees' if inside else 'DOES NOT AGREE'}")  # fmt: skip
-    if not inside:
+    found = repeated(record, run(record.spec, Store(into), data_root, refresh=True))
+    same = "every test case has the same rank" if found["equal ranks"] else "ranks differ"
+    typer.echo(f"{record.id}: HR@10 {found['again']:.2f} %, recorded {found['recorded']:.2f} % [{found['low']:.2f}, {found['high']:.2f}] (95 % over "
+               f"users); {same}; {'agrees' if found['agrees'] else 'DOES NOT AGREE'}")  # fmt: skip
+    if note is not None:
+        add_repeat(note, found)
+    if not found["agrees"]:
         raise typer.Exit(1)
 
 

@@ -13,11 +13,12 @@ import pandas as pd
 from transrec_core.adapters import METHODS
 from transrec_core.cold import cold_cases, cold_difference, split_frame
 from transrec_core.comparisons import Groups, factor_summary, groups, pair_frame, run_ids, said
+from transrec_core.files import atomic_write
 from transrec_core.grids import Cell, Profile, Variant, load_profile, planned
 from transrec_core.report import NAMES, summary
 from transrec_core.specs import TRAINED
-from transrec_core.statistics import verdict
-from transrec_core.store import Store
+from transrec_core.statistics import hits, interval, verdict
+from transrec_core.store import Record, Store
 
 FULL, HOULSBY = Variant("full"), Variant("houlsby")
 #: Seeds that a verdict needs (see book/protocol_real.md).
@@ -248,6 +249,38 @@ def controls_table(embedded: Mapping[str, Groups], real: Mapping[str, Groups]) -
         own = {cell: found.get(Variant(name), []) for cell, found in (*embedded.items(), *real.items())}
         rows[NAMES[name]] = {cell: f"{100 * np.mean([r.metrics['HR@10'] for r in runs]):.1f}" if runs else "–" for cell, runs in own.items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("HR@10 (%)").reset_index()
+
+
+def repeated(record: Record, again: Record) -> dict[str, Any]:
+    """A record beside a repetition of it: HR@10 of both in percent, the recorded one's 95 % interval over users, whether the new one lies in it, and
+    whether every test case has the same rank."""
+    spread = interval(hits(record.ranks))
+    now = again.metrics["HR@10"]
+    return {
+        "id": record.id, "method": record.spec.method, "seed": record.spec.seed, "target": record.spec.target.folder,
+        "recorded": 100 * record.metrics["HR@10"], "low": 100 * spread.low, "high": 100 * spread.high, "again": 100 * now,
+        "equal ranks": again.same_ranks(record), "agrees": bool(spread.low <= now <= spread.high),
+        "code": again.facts["code"], "cpu": again.facts["cpu"],
+    }  # fmt: skip
+
+
+def add_repeat(path: Path, found: Mapping[str, Any]) -> None:
+    """Adds what :func:`repeated` found to a JSON file, in place of an older repetition of the same record."""
+    known = [r for r in json.loads(path.read_text(encoding="utf-8")) if r["id"] != found["id"]] if path.exists() else []
+    atomic_write(path, json.dumps([*known, dict(found)], indent=1) + "\n")
+
+
+def repeats_table(path: Path) -> pd.DataFrame:
+    """The readable form of what :func:`add_repeat` wrote; empty without it."""
+    rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return pd.DataFrame([
+        {
+            "id": r["id"], "what": f"{NAMES.get(r['method'], r['method'])}, seed {r['seed']}, {r['target']}",
+            "recorded HR@10 (%) [95 %]": f"{r['recorded']:.2f} [{r['low']:.2f}, {r['high']:.2f}]", "again (%)": f"{r['again']:.2f}",
+            "ranks of all test cases": "equal" if r["equal ranks"] else "differ", "agrees": "yes" if r["agrees"] else "no",
+        }
+        for r in rows
+    ])  # fmt: skip
 
 
 #: What is compared in both worlds: the base point, and what is held against it.
