@@ -28,7 +28,7 @@ from pathlib import Path
 
 from IPython.display import Markdown, display
 
-from transrec_core import comparisons, evidence, report
+from transrec_core import comparisons, evidence, report, worlds
 from transrec_core.book import style
 from transrec_core.grids import Variant, load_profile
 from transrec_core.store import Store
@@ -142,7 +142,7 @@ say("Source users, real data", by_share(real.cells("rq4-source"), "source share"
 # The page of each question holds the table; in short, with *can't tell* where one side is undecided:
 
 # %% tags=["remove-input"]
-display(Markdown("\n".join(f"- {{doc}}`{q}`: {evidence.disagreements(evidence.beside(q, *evidence.worlds(q)))}" for q in ("rq1", "rq2", "rq3", "rq4"))))
+display(Markdown("\n".join(f"- {{doc}}`{q}`: {worlds.disagreements(worlds.beside(q, *worlds.shipped(q)))}" for q in ("rq1", "rq2", "rq3", "rq4"))))
 
 # %% [markdown]
 # ## Exercises

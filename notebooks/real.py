@@ -29,7 +29,7 @@ from pathlib import Path
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core import comparisons, evidence, report
+from transrec_core import comparisons, evidence, report, worlds
 from transrec_core.book import show_table, style
 from transrec_core.grids import load_profile
 from transrec_core.statistics import RELATIVE_MARGIN
@@ -180,7 +180,7 @@ if not told:
 # The pages of the four questions ({doc}`rq1`, {doc}`rq2`, {doc}`rq3`, {doc}`rq4`) show both worlds side by side. *Disagree* means that both are certain of something, and not of the same; where either is undecided, nothing can be said.
 
 # %% tags=["remove-input"]
-display(Markdown("\n".join(f"- {{doc}}`{q}`: {evidence.disagreements(evidence.beside(q, *evidence.worlds(q)))}" for q in ("rq1", "rq2", "rq3", "rq4"))))
+display(Markdown("\n".join(f"- {{doc}}`{q}`: {worlds.disagreements(worlds.beside(q, *worlds.shipped(q)))}" for q in ("rq1", "rq2", "rq3", "rq4"))))
 
 # %% [markdown]
 # ## Repeating one

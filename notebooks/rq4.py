@@ -29,7 +29,7 @@ from pathlib import Path
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core import comparisons, evidence, figures
+from transrec_core import comparisons, figures, worlds
 from transrec_core.book import show_table, style
 from transrec_core.grids import Variant, load_profile, question_specs
 from transrec_core.report import NAMES
@@ -152,12 +152,12 @@ display(Markdown(comparisons.agreement_sentence(agreement, profile)))
 # fine-tuning's HR@10 in the same cell. *Disagree* means that cells are certain of different things; where one side is undecided, nothing can be said.
 
 # %% tags=["remove-input"]
-both = evidence.worlds("rq4")
-beside = evidence.beside("rq4", *both)
-show_table(evidence.controls_table(*both), "Full fine-tuning and controls, in the embedded world and on real data", text=True)
+both = worlds.shipped("rq4")
+beside = worlds.beside("rq4", *both)
+show_table(worlds.controls_table(*both), "Full fine-tuning and controls, in the embedded world and on real data", text=True)
 if len(beside):
     show_table(beside, "Verdicts, and differences in percent of full fine-tuning", text=True)
-display(Markdown(evidence.disagreements(beside)))
+display(Markdown(worlds.disagreements(beside)))
 
 # %% [markdown]
 # ## How to read this

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from transrec_core import evidence, report, scale, tuning
+from transrec_core import evidence, report, scale, tuning, worlds
 from transrec_core.cold import packed_bits
 from transrec_core.evaluation import metrics
 from transrec_core.grids import Profile, Variant, load_profile, question_specs
@@ -72,7 +72,7 @@ def test_the_evidence_says_what_is_there_whatever_is_there(seeds, tuned_instrume
         assert [text.split(":")[0] for text in held[1:]] == ["holds" if len(seeds) >= 3 else "open"] * 4
         cold = evidence.cold_table(found).set_index("method")
         assert cold.loc["item-ID SASRec", "cold: HR@10 (%) [95 %]"].startswith("0.0") and len(cold) == 9
-    beside = evidence.side_by_side({"one": cells[0][1]}, {"other": cells[0][1]}, Variant("full"), [Variant("head")]) if cells else None
+    beside = worlds.side_by_side({"one": cells[0][1]}, {"other": cells[0][1]}, Variant("full"), [Variant("head")]) if cells else None
     if beside is not None:
         assert list(beside["embedded and real"]) == ["agree" if len(seeds) >= 3 else "can't tell"]
 
@@ -85,30 +85,30 @@ def test_worlds_disagree_only_where_both_are_certain(tuned_instruments, tmp_path
         sides.append({name: evidence.gather(REAL, store).cells("rq1")[0][1]})
     held = evidence.hypotheses_table([(REAL.question("rq1-instruments").cells[0], found) for side in sides for found in side.values()])
     assert [text.split(":")[0] for text in held["H1: Houlsby is comparable"]] == ["holds", "does not hold"]
-    frame = evidence.side_by_side(*sides, Variant("full"), [Variant(m) for m in ("houlsby", "head", "lora")])
+    frame = worlds.side_by_side(*sides, Variant("full"), [Variant(m) for m in ("houlsby", "head", "lora")])
     assert dict(zip(frame["what"], frame["embedded and real"], strict=True)) == {"Houlsby": "disagree", "head only": "agree"}
-    assert "disagree: Houlsby" in evidence.disagreements(frame) and "Nothing" in evidence.disagreements(frame.iloc[:0])
+    assert "disagree: Houlsby" in worlds.disagreements(frame) and "Nothing" in worlds.disagreements(frame.iloc[:0])
 
 
 def test_shares_are_compared_where_both_worlds_have_them(tuned_instruments, tmp_path):
     _made_up(store := Store(tmp_path), REAL, "rq4-target", {1, 2, 3})
     ((cell, found),) = evidence.gather(REAL, store).cells("rq4-target")
     fewer = {v: runs for v, runs in found.items() if v.levels != (("target share", "30 %"),)}
-    frame = evidence.beside("rq4", {"one": fewer}, {"other": found}).set_index("what")
+    frame = worlds.beside("rq4", {"one": fewer}, {"other": found}).set_index("what")
     assert len(frame) == 3 * 2 and set(frame["embedded and real"]) == {"agree"}  # 10 and 100 %; made up alike at every share
     assert frame.loc["adapter minus full, target share 10 %", "one"].startswith("comparable")
     assert frame.loc["no source minus full, target share 100 %", "other"].startswith("worse (-3")
     few = {v: runs[:2] for v, runs in found.items()}
-    assert set(evidence.beside("rq4", {"one": fewer}, {"other": few})["other"].str.split(" \\(").str[0]) == {"too few seeds"}
+    assert set(worlds.beside("rq4", {"one": fewer}, {"other": few})["other"].str.split(" \\(").str[0]) == {"too few seeds"}
 
 
 @pytest.mark.parametrize("question", ["rq1", "rq2", "rq3", "rq4"])
 def test_what_ships_can_be_laid_side_by_side(question):
-    embedded, real = evidence.worlds(question)
+    embedded, real = worlds.shipped(question)
     assert embedded and all(name.startswith("embedded, ") for name in embedded)
-    table = evidence.controls_table(embedded, real).set_index("HR@10 (%)")
+    table = worlds.controls_table(embedded, real).set_index("HR@10 (%)")
     assert list(table.columns) == [*embedded, *real] and (table.loc["full fine-tuning"] != "–").all()
-    assert evidence.disagreements(evidence.beside(question, embedded, real)).endswith(".")
+    assert worlds.disagreements(worlds.beside(question, embedded, real)).endswith(".")
 
 
 def test_the_arithmetic_of_scale():
