@@ -93,7 +93,8 @@ for cell, frame in frames.items():
     show_table(report.table(frame), f"{cell.title}; {int(frame['seeds'].max())} seeds for what is trained")
     seen = evidence.notes(dict(rq1)[cell])
     display(Markdown(
-        f"- No better than popularity: {seen['below']}.\n- Best at the last step, so perhaps not done learning, in at least one seed: {seen['late']}.\n"
+        f"- Certainly better than popularity, of what is trained: {seen['above'].replace('none', 'none, so that nothing can be ranked here')}.\n"
+        f"- No higher mean than popularity: {seen['below']}.\n- Best at the last step, so perhaps not done learning, in at least one seed: {seen['late']}.\n"
         f"- Never better than the start, in at least one seed: {seen['flat']}."
     ))
 if not rq1:

@@ -63,6 +63,8 @@ def test_the_evidence_says_what_is_there_whatever_is_there(seeds, tuned_instrume
         expected = {"houlsby": "comparable", "head": "worse", "scratch": "worse"} if len(seeds) >= 3 else dict.fromkeys(LEVEL, "too few seeds")
         assert {m: frame.loc[m, "verdict"] for m in expected if m != "full"} == {m: v for m, v in expected.items() if m != "full"}
         assert ("too few seeds" in set(frame["verdict"])) == (len(seeds) < 3)  # controls that nothing random is in need one seed only
+        above = evidence.notes(found)["above"].split(", ")
+        assert {"full fine-tuning", "Houlsby"} <= set(above) and "head only" not in above  # made up: 30 % and 10 %, like popularity
         assert report.NAMES["frozen"] in evidence.notes(found)["below"] and "full fine-tuning" in evidence.notes(found)["flat"]
         assert ("**better**" if len(seeds) >= 3 else "too few seeds") in evidence.cold_sentence(cell, found)
         (told,) = evidence.control_sentences({cell: evidence.methods_frame(found)})

@@ -16,8 +16,8 @@ from transrec_core.files import atomic_write
 from transrec_core.grids import Cell, Profile, Variant, planned
 from transrec_core.report import NAMES, summary
 from transrec_core.specs import TRAINED
-from transrec_core.statistics import hits, interval, verdict
-from transrec_core.store import Record, Store
+from transrec_core.statistics import hits, interval, paired_difference, verdict
+from transrec_core.store import Record, Store, ranks_by_seed
 
 FULL, HOULSBY = Variant("full"), Variant("houlsby")
 #: Seeds that a verdict needs (see book/protocol_real.md).
@@ -96,12 +96,16 @@ def judged(frame: pd.DataFrame, trained: pd.Series | bool = True) -> pd.DataFram
 
 
 def notes(found: Groups) -> dict[str, str]:
-    """Methods of a cell by what is to be noticed: "below" (no better than popularity), "late" (best state the last one), "flat" (the first one)."""
+    """Methods of a cell by what is to be noticed: "above" popularity (the 95 % interval of the difference is above zero), "below" (no higher mean than
+    popularity), "late" (best state the last one), "flat" (the first one)."""
     own = {NAMES.get(v.method, v.method): runs for v, runs in found.items() if not v.levels}
     mean = {name: float(np.mean([r.metrics["HR@10"] for r in runs])) for name, runs in own.items()}
     trained = {name: runs for name, runs in own.items() if runs[0].spec.strategy in TRAINED}
     popular = mean.get("popularity")
+    base = found.get(Variant("popularity"))
+    higher = [n for n, runs in trained.items() if base and paired_difference(hits(ranks_by_seed(runs)), hits(ranks_by_seed(base))).low > 0]
     marks = {
+        "above": higher,
         "below": [name for name in own if popular is not None and name != "popularity" and mean[name] <= popular],
         "late": [name for name, runs in trained.items() if any(r.facts["best_step"] == r.spec.training.steps for r in runs)],
         "flat": [name for name, runs in trained.items() if any(r.facts["best_step"] == 0 for r in runs)],

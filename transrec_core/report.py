@@ -79,7 +79,8 @@ def compared(
     for name, group in groups.items():
         quality = interval(values[name])
         row = {
-            "method": name, "seeds": len(group), "quality": 100 * quality.mean, "low": 100 * quality.low, "high": 100 * quality.high,
+            "method": name, "seeds": len(group), "quality": 100 * quality.mean,
+            "low": 100 * max(quality.low, 0.0), "high": 100 * min(quality.high, 1.0),  # a share, whatever few hits make of its interval
             "difference": np.nan, "difference low": np.nan, "difference high": np.nan, "detectable": np.nan, "verdict": "reference",
             "trained": _mean(group, "trainable_parameters"), "total": _mean(group, "total_parameters"),
             "seconds": _mean(group, "train_seconds"), "memory": _mean(group, "peak_memory_mb"),
