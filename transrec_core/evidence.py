@@ -96,14 +96,16 @@ def judged(frame: pd.DataFrame, trained: pd.Series | bool = True) -> pd.DataFram
 
 
 def notes(found: Groups) -> dict[str, str]:
-    """Methods of a cell by what is to be noticed: "above" popularity (the 95 % interval of the difference is above zero), "below" (no higher mean than
-    popularity), "late" (best state the last one), "flat" (the first one)."""
+    """Methods of a cell by what is to be noticed: "above" popularity (the 95 % interval of the difference is above zero), "below" (no higher mean
+    than popularity), "late" (best state the last one), "flat" (the first one)."""
     own = {NAMES.get(v.method, v.method): runs for v, runs in found.items() if not v.levels}
     mean = {name: float(np.mean([r.metrics["HR@10"] for r in runs])) for name, runs in own.items()}
     trained = {name: runs for name, runs in own.items() if runs[0].spec.strategy in TRAINED}
     popular = mean.get("popularity")
-    base = found.get(Variant("popularity"))
-    higher = [n for n, runs in trained.items() if base and paired_difference(hits(ranks_by_seed(runs)), hits(ranks_by_seed(base))).low > 0]
+    higher = []
+    if base := found.get(Variant("popularity")):
+        than = hits(ranks_by_seed(base))
+        higher = [name for name, runs in trained.items() if paired_difference(hits(ranks_by_seed(runs)), than).low > 0]
     marks = {
         "above": higher,
         "below": [name for name in own if popular is not None and name != "popularity" and mean[name] <= popular],
