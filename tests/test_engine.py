@@ -48,12 +48,12 @@ def content(store: Store) -> dict[str, list[object]]:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> tuple[Path, dict[str, RunSpec], Store]:
-    """A study of twenty runs in a file, their specifications, and their records by the local executor."""
+    """A study of a few runs in a file, their specifications, and their records by the local executor."""
     folder = tmp_path_factory.mktemp("study")
     (folder / "study.yaml").write_text(STUDY)
     plan = question_specs(*load_study(str(folder / "study.yaml"), "laptop"))
     specs, store = {run_id: spec for run_id, (_, _, spec) in plan.items()}, Store(folder / "local")
-    assert len(specs) == 20
+    assert len(specs) == 2 * 8 + 5  # seven methods and item-ID SASRec with both seeds, five controls once
     assert execute(specs.values(), store, workers=2) == {}
     assert set(store.ids()) == set(specs)
     return folder / "study.yaml", specs, store

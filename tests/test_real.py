@@ -114,7 +114,6 @@ def test_a_pair_is_tuned_run_packed_and_compared(folders, own_table, tmp_path, m
     domain = load_domain(DataSpec(folder="b", modality="image", image_size=32), folders)
     for record in records:
         assert (cold_cases(record) == cold_targets(domain)).all() and record.facts["cold_cases"] == cold_targets(domain).sum()
-        assert record.facts["cold_median_rank"] == np.median(record.ranks[cold_targets(domain)])
 
     monkeypatch.setattr("transrec_core.grids._profile_fields", lambda name: small())
     arguments = ("pack", str(tmp_path / "shelf"), "--profile", "small", "--store", str(store.root), "--data-root", str(folders))
@@ -136,11 +135,16 @@ def test_bits_come_back(flags):
     assert unpacked_bits(packed_bits(np.array(flags, dtype=bool)), len(flags)).tolist() == flags
 
 
-def test_cold_and_nearest_are_what_plain_loops_say(folders):  # noqa: F811
+def test_cold_and_nearest_are_what_plain_loops_say(folders, tmp_path):  # noqa: F811
     domain = load_domain(DataSpec(folder="b", modality="image", image_size=32, share=0.2), folders)
     histories, targets = cases(domain, "test")
     trained_on = {item for u in range(len(domain.split.train)) for item in domain.split.train.user(u)}
-    assert cold_targets(domain).tolist() == [target not in trained_on for target in targets]
+    assert cold_targets(domain).tolist() == [target not in trained_on for target in targets] and cold_targets(domain).any()
+    profile = Profile.model_validate(small())
+    few = run_spec(profile, profile.question("rq").cells[0], "popularity", 1)
+    few = few.model_copy(update={"target": few.target.model_copy(update={"share": 0.2})})
+    (record,) = run_many([few], Store(tmp_path), folders, 1)
+    assert record.facts["cold_median_rank"] == np.median(record.ranks[cold_targets(domain)])
     spec = ModelSpec(dim=16, max_len=3)
     model = TransRec.from_backbone(build_backbone("fresh-vit", "", spec, 0, 32, False), spec, 0)
     states = model.pooled_catalogue(domain.catalog).double().numpy()
