@@ -36,9 +36,11 @@ sync: $(STAMP)  ## write the .ipynb of each pair from its .py
 tune: $(STAMP)  ## choose the step sizes again (about half an hour on 2 cores)
 	$(BIN)/transrec tune
 
+# What ships is not run again. Packed files in runs/ are copies only, so newer ones replace them; runs that were made here are folders, and stay.
+carry = mkdir -p runs/$(1) && if [ -d results/$(1) ]; then find results/$(1) -maxdepth 1 -type f -exec cp {} runs/$(1)/ \; ; fi
+
 study: $(STAMP)  ## the recorded runs on the embedded world that are missing (all: an hour and a half on 2 cores), then packed into results/study
-	mkdir -p runs/study
-	cp -n results/study/* runs/study/  # what ships is not run again; without results/study everything is
+	$(call carry,study)
 	for question in rq1 rq2 rq3 rq4; do $(BIN)/transrec study $$question --profile study --store runs/study; done
 	$(BIN)/transrec pack results/study --store runs/study
 
@@ -50,8 +52,7 @@ reliability: $(STAMP)  ## kill a study many times, simulate the statistics; thei
 REAL ?= rq1-instruments rq1-films rq1-films-titles rq2 rq4-target rq3 rq4-source rq1-photos rq1-small
 record: $(STAMP)  ## the study on real data (hours, resumable), packed into results/real; DATA=folder with amazon_games, amazon_instruments, ml1m, hm
 	$(BIN)/python -m pip install -q -e '.[real]' -c constraints.txt
-	mkdir -p runs/real
-	find results/real -maxdepth 1 -type f -exec cp -n {} runs/real/ \;  # what ships is not run again
+	$(call carry,real)
 	for question in $(REAL); do \
 	  $(BIN)/transrec tune --profile real --only $$question --store runs/real --data-root $(DATA) > /dev/null; \
 	  $(BIN)/transrec study $$question --profile real --store runs/real --data-root $(DATA); \

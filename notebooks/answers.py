@@ -97,7 +97,8 @@ def embedded(name):
 
 # %% tags=["remove-input"]
 say("In the embedded world", report.sentences(methods(embedded("rq1"))))
-say("On real data", report.sentences(methods(real.cells("rq1"))) + evidence.control_sentences(methods(real.cells("rq1"))))
+frames = methods(real.cells("rq1"))
+say("On real data", report.sentences(frames) + evidence.control_sentences(frames))
 say("On new items (cold targets), real data", [evidence.cold_sentence(cell, found) for cell, found in real.cells("rq1")])
 
 # %% [markdown]
@@ -142,7 +143,7 @@ say("Source users, real data", by_share(real.cells("rq4-source"), "source share"
 # The page of each question holds the table; in short, with *can't tell* where one side is undecided:
 
 # %% tags=["remove-input"]
-display(Markdown("\n".join(f"- {{doc}}`{q}`: {worlds.disagreements(worlds.beside(q, *worlds.shipped(q)))}" for q in ("rq1", "rq2", "rq3", "rq4"))))
+display(Markdown(worlds.summary()))
 
 # %% [markdown]
 # ## Exercises

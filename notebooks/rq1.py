@@ -30,8 +30,8 @@ from pathlib import Path
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core import comparisons, figures, report, worlds
-from transrec_core.book import show_table, style
+from transrec_core import comparisons, figures, report
+from transrec_core.book import show_table, show_worlds, style
 from transrec_core.grids import cell_specs, load_profile
 from transrec_core.statistics import RELATIVE_MARGIN
 from transrec_core.store import Store
@@ -139,12 +139,7 @@ show_table(report.step_size_table(question.cells), "Step sizes tried and chosen,
 # fine-tuning's HR@10 in the same cell. *Disagree* means that cells are certain of different things; where one side is undecided, nothing can be said.
 
 # %% tags=["remove-input"]
-both = worlds.shipped("rq1")
-beside = worlds.beside("rq1", *both)
-show_table(worlds.controls_table(*both), "Full fine-tuning and controls, in the embedded world and on real data", text=True)
-if len(beside):
-    show_table(beside, "Verdicts, and differences in percent of full fine-tuning", text=True)
-display(Markdown(worlds.disagreements(beside)))
+show_worlds("rq1")
 
 # %% [markdown]
 # ## How to read this

@@ -35,9 +35,9 @@ import torch
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core import comparisons, figures, report, worlds
+from transrec_core import comparisons, figures, report
 from transrec_core.adapters import METHODS, AdapterConfig
-from transrec_core.book import show_table, style
+from transrec_core.book import show_table, show_worlds, style
 from transrec_core.costs import measure
 from transrec_core.data.loading import load_domain
 from transrec_core.files import atomic_write
@@ -198,12 +198,7 @@ show_table(report.step_size_table(recorded_question.cells), "Step sizes tried an
 # fine-tuning's HR@10 in the same cell. *Disagree* means that cells are certain of different things; where one side is undecided, nothing can be said.
 
 # %% tags=["remove-input"]
-both = worlds.shipped("rq2")
-beside = worlds.beside("rq2", *both)
-show_table(worlds.controls_table(*both), "Full fine-tuning and controls, in the embedded world and on real data", text=True)
-if len(beside):
-    show_table(beside, "Verdicts, and differences in percent of full fine-tuning", text=True)
-display(Markdown(worlds.disagreements(beside)))
+show_worlds("rq2")
 
 # %% [markdown]
 # ## How to read this

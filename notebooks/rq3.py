@@ -30,8 +30,8 @@ from pathlib import Path
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core import comparisons, figures, worlds
-from transrec_core.book import show_table, style
+from transrec_core import comparisons, figures
+from transrec_core.book import show_table, show_worlds, style
 from transrec_core.grids import Variant, load_profile, question_specs
 from transrec_core.statistics import RELATIVE_MARGIN, hits
 from transrec_core.store import Store
@@ -130,12 +130,7 @@ display(Markdown(comparisons.agreement_sentence(agreement, profile)))
 # fine-tuning's HR@10 in the same cell. *Disagree* means that cells are certain of different things; where one side is undecided, nothing can be said.
 
 # %% tags=["remove-input"]
-both = worlds.shipped("rq3")
-beside = worlds.beside("rq3", *both)
-show_table(worlds.controls_table(*both), "Full fine-tuning and controls, in the embedded world and on real data", text=True)
-if len(beside):
-    show_table(beside, "Verdicts, and differences in percent of full fine-tuning", text=True)
-display(Markdown(worlds.disagreements(beside)))
+show_worlds("rq3")
 
 # %% [markdown]
 # ## How to read this

@@ -10,6 +10,7 @@ import yaml
 
 from transrec_core import evidence, report, scale, tuning, worlds
 from transrec_core.cold import packed_bits
+from transrec_core.errors import UserError
 from transrec_core.evaluation import metrics
 from transrec_core.grids import Profile, Variant, load_profile, question_specs
 from transrec_core.provenance import environment
@@ -70,7 +71,7 @@ def test_the_evidence_says_what_is_there_whatever_is_there(seeds, tuned_instrume
         (told,) = evidence.control_sentences({cell: evidence.methods_frame(found)})
         word = "worse" if len(seeds) >= 3 else "too few seeds"
         assert f"item-ID SASRec is **{word}** (-" in told and f"popularity is **{word}** (-" in told
-        held = evidence.hypotheses_table([(cell, found)]).iloc[0]
+        held = evidence.hypotheses_table([(cell, found)], {cell: evidence.methods_frame(found)}).iloc[0]
         assert [text.split(":")[0] for text in held[1:]] == ["holds" if len(seeds) >= 3 else "open"] * 4
         cold = evidence.cold_table(found).set_index("method")
         assert cold.loc["item-ID SASRec", "cold: HR@10 (%) [95 %]"].startswith("0.0") and len(cold) == 9
@@ -85,8 +86,9 @@ def test_worlds_disagree_only_where_both_are_certain(tuned_instruments, tmp_path
         monkeypatch.setitem(LEVEL, "houlsby", level)
         _made_up(store := Store(tmp_path / name), REAL, "rq1-instruments", {1, 2, 3})
         sides.append({name: evidence.gather(REAL, store).cells("rq1")[0][1]})
-    held = evidence.hypotheses_table([(REAL.question("rq1-instruments").cells[0], found) for side in sides for found in side.values()])
-    assert [text.split(":")[0] for text in held["H1: Houlsby is comparable"]] == ["holds", "does not hold"]
+    cell = REAL.question("rq1-instruments").cells[0]
+    held = [evidence.hypotheses_table([(cell, f)], {cell: evidence.methods_frame(f)}).iloc[0] for side in sides for f in side.values()]
+    assert [row["H1: Houlsby is comparable"].split(":")[0] for row in held] == ["holds", "does not hold"]
     frame = worlds.side_by_side(*sides, Variant("full"), [Variant(m) for m in ("houlsby", "head", "lora")])
     assert dict(zip(frame["what"], frame["embedded and real"], strict=True)) == {"Houlsby": "disagree", "head only": "agree"}
     assert "disagree: Houlsby" in worlds.disagreements(frame) and "Nothing" in worlds.disagreements(frame.iloc[:0])
@@ -124,6 +126,15 @@ def test_the_arithmetic_of_scale():
     assert frame.loc["side network, all layers cached", "cache (GiB)"] == pytest.approx(100 * 4 * 2 * 3 / 2**30)
     assert frame.loc["head only, last layer cached", "device hours"] == pytest.approx(2 * 10 * 100 * 5 / 1e6 / 3600)
     assert list(scale.readable(frame)["device hours"])[0] == "0.0017" and scale.benchmark_rates(Path("nowhere")).empty
+
+
+@pytest.mark.parametrize("text", ["[", "{}", "[1]"])
+def test_a_wrong_file_for_repetitions_is_named_and_kept(text, tmp_path):
+    path = tmp_path / "notes.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="notes.json"):
+        evidence.add_repeat(path, {"id": "x"})
+    assert path.read_text() == text
 
 
 def test_what_ships_is_planned_and_whole():

@@ -263,6 +263,20 @@ def show_table(frame: Any, caption: str, text: bool = False) -> None:
     display(HTML(f'<div class="table-box"><p class="table-caption">{escape(caption)}</p>{html}</div>'))
 
 
+def show_worlds(question: str) -> None:
+    """Displays what the controls of a question reach in the embedded world and on real data, the verdicts of both, and where they disagree."""
+    from IPython.display import Markdown, display
+
+    from transrec_core import worlds
+
+    both = worlds.shipped(question)
+    beside = worlds.beside(question, *both)
+    show_table(worlds.controls_table(*both), "Full fine-tuning and controls, in the embedded world and on real data", text=True)
+    if len(beside):
+        show_table(beside, "Verdicts, and differences in percent of full fine-tuning", text=True)
+    display(Markdown(worlds.disagreements(beside)))
+
+
 def show_adapter(method: str) -> None:
     """Displays an adapter: its picture, the code of its forward pass, and what it adds to bert-base."""
     import inspect

@@ -112,11 +112,13 @@ def repeat(
     """Run a record's specification again, with as many threads, and say whether it agrees."""
     import torch
 
-    from transrec_core.evidence import add_repeat, repeated
+    from transrec_core.evidence import add_repeat, read_repeats, repeated
     from transrec_core.store import Store
     from transrec_core.study import run
 
     record = Store(store).read(run_id)
+    if note is not None:
+        read_repeats(note)  # a wrong name is told now, not after the run
     torch.set_num_threads(record.facts["threads"])
     found = repeated(record, run(record.spec, Store(into), data_root, refresh=True))
     same = "every test case has the same rank" if found["equal ranks"] else "ranks differ"

@@ -12,6 +12,7 @@ import pandas as pd
 
 from transrec_core.cold import cold_cases, cold_difference, split_frame
 from transrec_core.comparisons import Groups, groups, run_ids, said
+from transrec_core.errors import UserError
 from transrec_core.files import atomic_write
 from transrec_core.grids import Cell, Profile, Variant, planned
 from transrec_core.report import NAMES, summary
@@ -213,11 +214,15 @@ PREDICTED = {
 COLD = "H4: on cold targets, full fine-tuning is better than item IDs"
 
 
-def hypotheses_table(cells: Sequence[tuple[Cell, Groups]]) -> pd.DataFrame:
-    """Whether each hypothesis holds in each cell of RQ1: "holds", "does not hold" (another verdict is certain), or "open"."""
+def hypotheses_table(cells: Sequence[tuple[Cell, Groups]], frames: Mapping[Cell, pd.DataFrame]) -> pd.DataFrame:
+    """Whether each hypothesis holds in each cell of RQ1: "holds", "does not hold" (another verdict is certain), or "open".
+
+    Args:
+        frames: of :func:`methods_frame`, by cell.
+    """
     rows = []
     for cell, found in cells:
-        frame = methods_frame(found).set_index("method")
+        frame = frames[cell].set_index("method")
         row = {"cell": cell.content}
         for name, (method, predicted) in PREDICTED.items():
             row[name] = "not run"
@@ -248,20 +253,34 @@ def repeated(record: Record, again: Record) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def read_repeats(path: Path) -> list[dict[str, Any]]:
+    """What :func:`add_repeat` wrote; nothing if the file is not there.
+
+    Raises:
+        UserError: if the file is something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        if not isinstance(found, list) or not all(isinstance(r, dict) and "id" in r for r in found):
+            raise ValueError
+        return found
+    except (OSError, ValueError):
+        raise UserError(f"{path}: not a file of repeated records; name another") from None
+
+
 def add_repeat(path: Path, found: Mapping[str, Any]) -> None:
     """Adds what :func:`repeated` found to a JSON file, in place of an older repetition of the same record."""
-    known = [r for r in json.loads(path.read_text(encoding="utf-8")) if r["id"] != found["id"]] if path.exists() else []
+    known = [r for r in read_repeats(path) if r["id"] != found["id"]]
     atomic_write(path, json.dumps([*known, dict(found)], indent=1) + "\n")
 
 
 def repeats_table(path: Path) -> pd.DataFrame:
     """The readable form of what :func:`add_repeat` wrote; empty without it."""
-    rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     return pd.DataFrame([
         {
             "id": r["id"], "what": f"{NAMES.get(r['method'], r['method'])}, seed {r['seed']}, {r['target']}",
             "recorded HR@10 (%) [95 %]": f"{r['recorded']:.2f} [{r['low']:.2f}, {r['high']:.2f}]", "again (%)": f"{r['again']:.2f}",
             "ranks of all test cases": "equal" if r["equal ranks"] else "differ", "agrees": "yes" if r["agrees"] else "no",
         }
-        for r in rows
+        for r in read_repeats(path)
     ])  # fmt: skip

@@ -114,6 +114,11 @@ def _relative(found: Groups, base: Variant, chosen: Sequence[Variant]) -> pd.Dat
     return frame.assign(share=100 * frame["difference"] / full).set_index("method")
 
 
+def summary() -> str:
+    """A Markdown list: for each question, where the two worlds disagree, by what ships."""
+    return "\n".join(f"- {{doc}}`{q}`: {disagreements(beside(q, *shipped(q)))}" for q in (*COMPARED, "rq4"))
+
+
 def disagreements(frame: pd.DataFrame) -> str:
     """What a table of :func:`side_by_side` comes to, in a sentence."""
     if frame.empty:
