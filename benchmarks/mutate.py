@@ -1,6 +1,7 @@
-"""Puts each defect of the released code into a copy of this one and shows that the test named after it fails, and passes without.
+"""Puts each defect of the released code into a copy of this one and shows that the test named after it fails,
+and passes without.
 
-    python benchmarks/mutate.py
+python benchmarks/mutate.py
 """
 
 from __future__ import annotations
@@ -16,27 +17,66 @@ PROOF = "tests/test_adapters_proof.py::test_defect_"
 
 #: (test, file, what stands there, what the defect makes of it)
 MUTATIONS = [
-    (PROOF + "lora_replaces_the_pretrained_projection", "adapters/lora.py", "        return cls(linear, rank, config)\n",
-     "        linear.reset_parameters()\n        return cls(linear, rank, config)\n"),
-    (PROOF + "soft_prompt_cuts_the_title", "adapters/prompt.py", "        return torch.cat([self.tokens.expand",
-     "        y = torch.cat([0 * y[:, : self.n_tokens], y[:, self.n_tokens :]], 1)\n        return torch.cat([self.tokens.expand"),
-    (PROOF + "k_adapter_looks_into_the_future", "adapters/k_adapter.py", "mask, x.causal)\n        out", "mask, False)\n        out"),
-    (PROOF + "k_adapter_reads_padding", "adapters/k_adapter.py", "mask = None if x.mask is None else", "mask = None if True else"),
-    (PROOF + "compacter_has_no_skip_connection", "adapters/compacter.py", "return y + correction", "return correction"),
-    (PROOF + "parallel_adapter_adds_its_input_twice", "adapters/bottleneck.py", "return y + self.scale * correction",
-     "return y + self.scale * correction + (x if self.parallel else 0)"),
-    (PROOF + "pfeiffer_sits_after_the_attention", "adapters/bottleneck.py", 'own_position = "ffn"\n\n\n@register("parallel")',
-     'own_position = "attention"\n\n\n@register("parallel")'),
-    ("tests/test_evaluation.py::test_defect_evaluation_masks_a_target_in_the_history", "evaluation.py",
-     "        reached = scores.gather(1, goal)\n        seen",
-     "        hidden = torch.from_numpy(histories.padded(users, max(1, longest))).to(device)\n"
-     "        scores = scores.scatter(1, hidden, float('-inf'))\n        reached = scores.gather(1, goal)\n        seen"),
-]  # fmt: skip
+    (
+        PROOF + "lora_replaces_the_pretrained_projection",
+        "adapters/lora.py",
+        "        return cls(linear, rank, config)\n",
+        "        linear.reset_parameters()\n        return cls(linear, rank, config)\n",
+    ),
+    (
+        PROOF + "soft_prompt_cuts_the_title",
+        "adapters/prompt.py",
+        "        return torch.cat([self.tokens.expand",
+        "        y = torch.cat([0 * y[:, : self.n_tokens], y[:, self.n_tokens :]], 1)\n        return torch.cat([self.tokens.expand",
+    ),
+    (
+        PROOF + "k_adapter_looks_into_the_future",
+        "adapters/k_adapter.py",
+        "mask, x.causal)\n        out",
+        "mask, False)\n        out",
+    ),
+    (
+        PROOF + "k_adapter_reads_padding",
+        "adapters/k_adapter.py",
+        "mask = None if x.mask is None else",
+        "mask = None if True else",
+    ),
+    (
+        PROOF + "compacter_has_no_skip_connection",
+        "adapters/compacter.py",
+        "return y + correction",
+        "return correction",
+    ),
+    (
+        PROOF + "parallel_adapter_adds_its_input_twice",
+        "adapters/bottleneck.py",
+        "return y + self.scale * correction",
+        "return y + self.scale * correction + (x if self.parallel else 0)",
+    ),
+    (
+        PROOF + "pfeiffer_sits_after_the_attention",
+        "adapters/bottleneck.py",
+        'own_position = "ffn"\n\n\n@register("parallel")',
+        'own_position = "attention"\n\n\n@register("parallel")',
+    ),
+    (
+        "tests/test_evaluation.py::test_defect_evaluation_masks_a_target_in_the_history",
+        "evaluation.py",
+        "        reached = scores.gather(1, goal)\n        seen",
+        "        hidden = torch.from_numpy(histories.padded(users, max(1, longest))).to(device)\n"
+        "        scores = scores.scatter(1, hidden, float('-inf'))\n        reached = scores.gather(1, goal)\n        seen",
+    ),
+]
 
 
 def passes(folder: Path, test: str) -> bool:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
-    return subprocess.run(command, cwd=folder, capture_output=True, env={"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}).returncode == 0
+    return (
+        subprocess.run(
+            command, cwd=folder, capture_output=True, env={"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+        ).returncode
+        == 0
+    )
 
 
 def main() -> int:
@@ -45,7 +85,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for part in ("transrec_core", "tests"):
-            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "assets"))
+            shutil.copytree(
+                ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "assets")
+            )
         shutil.copy(ROOT / "pyproject.toml", folder)
         for test, name, before, after in MUTATIONS:
             file = folder / "transrec_core" / name
@@ -58,8 +100,11 @@ def main() -> int:
             red = not passes(folder, test)
             file.write_text(sound, encoding="utf-8")
             caught += green and red
-            print(f"{'caught' if green and red else 'NOT CAUGHT'}: {test.split('::')[1]} ({'passes' if green else 'fails'} without, "
-                  f"{'fails' if red else 'passes'} with the defect)", flush=True)  # fmt: skip
+            print(
+                f"{'caught' if green and red else 'NOT CAUGHT'}: {test.split('::')[1]} ({'passes' if green else 'fails'} without, "
+                f"{'fails' if red else 'passes'} with the defect)",
+                flush=True,
+            )
     return 0 if caught == len(MUTATIONS) else 1
 
 

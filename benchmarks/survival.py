@@ -1,11 +1,14 @@
-"""Does a study survive? It is killed, starved of disk and run twice at once, and its records are compared with an uninterrupted run's.
+"""Does a study survive? It is killed, starved of disk and run twice at once, and its records are compared
+with an uninterrupted run's.
 
     python benchmarks/survival.py [--kills 50] [--seed 0] [--out results/benchmarks/survival.json]
 
-A small study (source stage included) is killed with SIGKILL at random moments: a worker, the parent, the Dask scheduler or a Dask worker. After
-each kill everything that was recorded before must still be there, bit for bit, and nothing may be half-written; the study is then started again
-or goes on by itself. Each time it is complete, its records must equal the reference's (metrics and ranks bit for bit), and it begins anew with an
-empty store. The full disk and the read-only folder are a small tmpfs, which needs root; without it these rows say so.
+A small study (source stage included) is killed with SIGKILL at random moments: a worker, the parent, the Dask
+scheduler or a Dask worker. After each kill everything that was recorded before must still be there, bit for
+bit, and nothing may be half-written; the study is then started again or goes on by itself. Each time it is
+complete, its records must equal the reference's (metrics and ranks bit for bit), and it begins anew with an
+empty store. The full disk and the read-only folder are a small tmpfs, which needs root; without it these rows
+say so.
 """
 
 from __future__ import annotations
@@ -28,12 +31,12 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
-from transrec_core.errors import UserError
-from transrec_core.executors import cores
-from transrec_core.files import atomic_write
+from transrec_core.base.errors import UserError
+from transrec_core.base.files import atomic_write
 from transrec_core.models import TransRec
-from transrec_core.provenance import environment
-from transrec_core.store import Store
+from transrec_core.study.executors import cores
+from transrec_core.study.provenance import environment
+from transrec_core.study.store import Store
 
 STUDY = """
 profile: smoke
@@ -44,7 +47,7 @@ base:
 cells:
   - {modality: text, methods: [full, houlsby, lora, side, head, scratch]}
 """
-COMMAND = [sys.executable, "-c", "from transrec_core.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from transrec_core.cli.main import main; main()"]
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
@@ -58,17 +61,24 @@ class Bench:
 
     def start(self, store: Store, *options: str) -> subprocess.Popen[bytes]:
         arguments = ["study", str(self.folder / "study.yaml"), "--store", str(store.root), *options]
-        return subprocess.Popen([*COMMAND, *arguments], start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, **QUIET)
+        return subprocess.Popen(
+            [*COMMAND, *arguments], start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, **QUIET
+        )
 
     def finish(self, store: Store, *options: str) -> dict[str, str]:
         """Runs the study to its end; what its records say, by id, without what depends on the clock."""
         process = self.start(store, *options)
         if process.wait() != 0:
-            raise SystemExit(f"the study ended with status {process.returncode}; run it by hand: transrec study {self.folder / 'study.yaml'}")
+            raise SystemExit(
+                f"the study ended with status {process.returncode}; run it by hand: transrec study {self.folder / 'study.yaml'}"
+            )
         return self.content(store)
 
     def content(self, store: Store) -> dict[str, str]:
-        return {r.id: json.dumps([r.metrics, r.facts["ranks_sha256"], r.facts.get("history")]) for r in store.all()}
+        return {
+            r.id: json.dumps([r.metrics, r.facts["ranks_sha256"], r.facts.get("history")])
+            for r in store.all()
+        }
 
     def broken(self) -> int:
         """Records and source models that are there but can't be read."""
@@ -100,7 +110,9 @@ def kill_tree(pid: int) -> None:
         for process in tree:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(tree, timeout=10)  # a file that is still open for writing keeps its file system from being remounted
+        psutil.wait_procs(
+            tree, timeout=10
+        )  # a file that is still open for writing keeps its file system from being remounted
 
 
 @contextlib.contextmanager
@@ -109,11 +121,29 @@ def dask() -> Iterator[tuple[str, subprocess.Popen[bytes], subprocess.Popen[byte
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, "-m", "distributed.cli.dask_scheduler"], [sys.executable, "-m", "distributed.cli.dask_worker"]
+    command = (
+        [sys.executable, "-m", "distributed.cli.dask_scheduler"],
+        [sys.executable, "-m", "distributed.cli.dask_worker"],
+    )
     with tempfile.TemporaryDirectory() as scratch:
         options = {"cwd": scratch, "env": os.environ | {"OMP_NUM_THREADS": "1"}, **QUIET}
-        scheduler = subprocess.Popen([*command[0], "--host", address, "--no-dashboard", "--no-jupyter"], **options)
-        workers = subprocess.Popen([*command[1], address, "--nworkers", "2", "--nthreads", "1", "--no-dashboard", "--death-timeout", "30"], **options)
+        scheduler = subprocess.Popen(
+            [*command[0], "--host", address, "--no-dashboard", "--no-jupyter"], **options
+        )
+        workers = subprocess.Popen(
+            [
+                *command[1],
+                address,
+                "--nworkers",
+                "2",
+                "--nthreads",
+                "1",
+                "--no-dashboard",
+                "--death-timeout",
+                "30",
+            ],
+            **options,
+        )
         try:
             yield address, scheduler, workers
         finally:
@@ -146,9 +176,13 @@ class Tally:
     def row(self, what: str) -> dict[str, object]:
         complete, unequal = (self.complete, self.unequal) if self.completed is self else (None, None)
         return {
-            "what": what, "times": self.kills, "records lost": self.lost, "half-written": self.broken, "studies completed": complete,
+            "what": what,
+            "times": self.kills,
+            "records lost": self.lost,
+            "half-written": self.broken,
+            "studies completed": complete,
             "not equal to an uninterrupted one": unequal,
-        }  # fmt: skip
+        }
 
 
 def kill_here(bench: Bench, rng: random.Random, tallies: dict[str, Tally], kills: int) -> None:
@@ -158,7 +192,9 @@ def kill_here(bench: Bench, rng: random.Random, tallies: dict[str, Tally], kills
         time.sleep(rng.uniform(0.2, 7))
         if process.poll() is not None:
             if process.returncode != 0:
-                raise SystemExit(f"a study ended with status {process.returncode} though only workers were killed")
+                raise SystemExit(
+                    f"a study ended with status {process.returncode} though only workers were killed"
+                )
             tallies["parent"].done(bench)
             process = bench.start(bench.store)
             continue
@@ -194,11 +230,16 @@ def kill_on_dask(bench: Bench, rng: random.Random, tallies: dict[str, Tally], ki
                     if process.returncode == 0:
                         tallies["Dask worker"].done(bench)
                     elif process.returncode != -signal.SIGKILL:
-                        raise SystemExit(f"a study on Dask ended with status {process.returncode} though its scheduler lives")
+                        raise SystemExit(
+                            f"a study on Dask ended with status {process.returncode} though its scheduler lives"
+                        )
                     process = bench.start(bench.store, "--scheduler", address)
                     continue
                 what = rng.choice(["Dask scheduler", "Dask worker", "Dask worker", "parent, on Dask"])
-                victims = {"Dask scheduler": [psutil.Process(scheduler.pid)], "parent, on Dask": [psutil.Process(process.pid)]}.get(what)
+                victims = {
+                    "Dask scheduler": [psutil.Process(scheduler.pid)],
+                    "parent, on Dask": [psutil.Process(process.pid)],
+                }.get(what)
                 victims = workers_of(workers.pid) if victims is None else victims
                 if not victims:
                     continue
@@ -234,7 +275,9 @@ def tmpfs(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
     folder.mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True, **QUIET)
     try:
-        yield lambda options: subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True, **QUIET)
+        yield lambda options: subprocess.run(
+            ["mount", "-o", f"remount,{options}", str(folder)], check=True, **QUIET
+        )
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True, **QUIET)
 
@@ -246,7 +289,9 @@ def used_kib(folder: Path) -> int:
 
 
 def bad_disk(bench: Bench, what: str, trouble: str | None, relief: str) -> dict[str, object]:
-    """A disk that is soon full (trouble: None), or can't be written, in the middle of a study; and later can."""
+    """A disk that is soon full (trouble: None), or can't be written, in the middle of a study; and later
+    can.
+    """
     tally, store = Tally(), bench.store
     try:
         with tmpfs(store.root, "64m") as remount:
@@ -271,7 +316,9 @@ def bad_disk(bench: Bench, what: str, trouble: str | None, relief: str) -> dict[
 
 def main() -> None:
     """Runs everything and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="also write JSON")
@@ -286,7 +333,10 @@ def main() -> None:
         kill_here(bench, rng, tallies, arguments.kills * 3 // 5)
         kill_on_dask(bench, rng, tallies, arguments.kills - arguments.kills * 3 // 5)
         rows = [tally.row(f"SIGKILL: {name}") for name, tally in tallies.items()]
-        rows += [here.row("the studies that were killed, here"), on_dask.row("the studies that were killed, on Dask")]
+        rows += [
+            here.row("the studies that were killed, here"),
+            on_dask.row("the studies that were killed, on Dask"),
+        ]
         rows += [
             two_at_once(bench),
             bad_disk(bench, "disk full in the middle, then not", None, "size=64m"),
@@ -296,7 +346,11 @@ def main() -> None:
     print(frame.to_string(index=False))
     if arguments.out:
         facts = {"command": "python benchmarks/survival.py", "kills": arguments.kills, "seed": arguments.seed}
-        facts |= {"cores": cores(), "runs of the study": len(bench.reference), "seconds": round(time.perf_counter() - began)}
+        facts |= {
+            "cores": cores(),
+            "runs of the study": len(bench.reference),
+            "seconds": round(time.perf_counter() - began),
+        }
         facts |= {"environment": environment(), "rows": rows}
         atomic_write(arguments.out, json.dumps(facts, indent=2) + "\n")
     bad = frame[["records lost", "half-written", "not equal to an uninterrupted one"]].sum().sum()

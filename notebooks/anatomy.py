@@ -33,13 +33,14 @@ import torch
 from myst_nb import glue
 
 from transrec_core.adapters import AdapterConfig
-from transrec_core.book import show_adapter, show_table
-from transrec_core.data.loading import DataSpec, load_domain
-from transrec_core.grids import load_profile, run_spec
-from transrec_core.params import table
-from transrec_core.report import NAMES
-from transrec_core.store import Store
-from transrec_core.stages import build_model
+from transrec_core.book.show import show_adapter, show_table
+from transrec_core.data.loading import DataSpec
+from transrec_core.world.loading import load_domain
+from transrec_core.study.grids import load_profile, run_spec
+from transrec_core.models.params import table
+from transrec_core.report.names import NAMES
+from transrec_core.study.store import Store
+from transrec_core.study.stages import build_model
 
 torch.set_num_threads(1)
 
@@ -199,10 +200,23 @@ show_adapter("side")
 
 # %% tags=["remove-input"]
 rows = table("bert-base-uncased")
-show_table(pd.DataFrame([{
-    "method": NAMES[r["method"]], "added parameters": f"{r['added']:,}", "item encoder": f"{r['item']:,}", "user encoder": f"{r['user']:,}", "shared": f"{r['shared']:,}",
-    "of the model (%)": f"{100 * r['added'] / r['base']:.2f}", "on disk with head (MiB)": f"{r['bytes'] / 2**20:.2f}",
-} for r in rows]), "bert-base with d = 64 and two SASRec blocks")
+show_table(
+    pd.DataFrame(
+        [
+            {
+                "method": NAMES[r["method"]],
+                "added parameters": f"{r['added']:,}",
+                "item encoder": f"{r['item']:,}",
+                "user encoder": f"{r['user']:,}",
+                "shared": f"{r['shared']:,}",
+                "of the model (%)": f"{100 * r['added'] / r['base']:.2f}",
+                "on disk with head (MiB)": f"{r['bytes'] / 2**20:.2f}",
+            }
+            for r in rows
+        ]
+    ),
+    "bert-base with d = 64 and two SASRec blocks",
+)
 
 # %% [markdown]
 # ## Placement is configuration
@@ -210,7 +224,15 @@ show_table(pd.DataFrame([{
 # Which encoder, which layers, which sublayer, serial or parallel, how wide: fields of one class, the same for all methods. A field that a method does not have is refused, with those it has.
 
 # %%
-config = AdapterConfig(method="houlsby", encoders="item", layers="top-2", position="attention", form="parallel", item_size=8, train_layernorm=True)
+config = AdapterConfig(
+    method="houlsby",
+    encoders="item",
+    layers="top-2",
+    position="attention",
+    form="parallel",
+    item_size=8,
+    train_layernorm=True,
+)
 try:
     AdapterConfig(method="lora", position="ffn")
 except ValueError as error:
@@ -254,8 +276,20 @@ for name in ("books", "games", "films", "books"):
 files = {name: sum(f.stat().st_size for f in (folder / name).iterdir()) for name in vectors}
 whole = 4 * sum(v.numel() for v in base.values())
 unchanged = all(torch.equal(base[key], value) for key, value in model.state_dict().items() if key in base)
-show_table(pd.DataFrame([{"domain": name, "method": NAMES[model.adapter_configs[name].method], "folder (KiB)": f"{size / 1024:.1f}",
-                          "of the model (%)": f"{100 * size / whole:.1f}"} for name, size in files.items()]), f"Three adapter folders beside one base model of {whole / 1024:.0f} KiB")
+show_table(
+    pd.DataFrame(
+        [
+            {
+                "domain": name,
+                "method": NAMES[model.adapter_configs[name].method],
+                "folder (KiB)": f"{size / 1024:.1f}",
+                "of the model (%)": f"{100 * size / whole:.1f}",
+            }
+            for name, size in files.items()
+        ]
+    ),
+    f"Three adapter folders beside one base model of {whole / 1024:.0f} KiB",
+)
 bert = {r["method"]: r for r in rows}
 glue("bert-model", f"{4 * bert['houlsby']['base'] / 2**20:.0f}", display=False)
 glue("bert-adapter", f"{bert['houlsby']['bytes'] / 2**20:.1f}", display=False)

@@ -28,16 +28,21 @@ from pathlib import Path
 
 from IPython.display import Markdown, display
 
-from transrec_core import comparisons, evidence, report, worlds
-from transrec_core.book import style
-from transrec_core.grids import Variant, load_profile
-from transrec_core.store import Store
+from transrec_core.report import variants as comparisons
+from transrec_core.report import evidence
+from transrec_core.report import tables as report
+from transrec_core.report import worlds
+from transrec_core.book.show import style
+from transrec_core.study.profile import Variant
+from transrec_core.study.grids import load_profile
+from transrec_core.study.store import Store
 
 style()
 past, shelf = load_profile("study"), Store(Path("results/study"))
 real = evidence.gather(load_profile("real"), Store(Path("results/real")))
 world = {
-    name: {cell: comparisons.groups(past, cell, question.seeds, shelf)[0] for cell in question.cells} for name, question in past.questions.items()
+    name: {cell: comparisons.groups(past, cell, question.seeds, shelf)[0] for cell in question.cells}
+    for name, question in past.questions.items()
 }
 HOULSBY = Variant("houlsby")
 
@@ -59,7 +64,9 @@ def best(cells):
         group = [report.NAMES[m] for m in frame.loc[frame["in group"], "method"]]
         costs = evidence.methods_frame(found)
         front = [report.NAMES[m] for m in report.pareto(costs)]
-        lines.append(f"- *{cell.content}*: adapters that can't be told from the best one: {', '.join(group)}. Worth their parameters: {', '.join(front)}.")
+        lines.append(
+            f"- *{cell.content}*: adapters that can't be told from the best one: {', '.join(group)}. Worth their parameters: {', '.join(front)}."
+        )
     return lines
 
 
@@ -68,7 +75,15 @@ def places(cells):
     for cell, found in cells:
         chosen = [v for v in found if v.method == "houlsby" and len(v.levels) == 1]
         if HOULSBY in found and chosen:
-            lines += [f"- *{cell.content}*", *("  " + line for line in comparisons.factor_sentences(comparisons.factor_summary(found, HOULSBY, chosen)))]
+            lines += [
+                f"- *{cell.content}*",
+                *(
+                    "  " + line
+                    for line in comparisons.factor_sentences(
+                        comparisons.factor_summary(found, HOULSBY, chosen)
+                    )
+                ),
+            ]
     return lines
 
 
@@ -77,11 +92,14 @@ def by_share(cells, factor, last, pairs):
     for cell, found in cells:
         levels = {v.levels[0][1] for v in found if v.levels and v.levels[0][0] == factor}
         x = {level: float(level.rstrip(" %")) / 100 for level in levels}
-        for (a, b) in pairs:
+        for a, b in pairs:
             name = f"{report.NAMES[a]} minus {report.NAMES[b]}"
             frame, crossings = comparisons.pair_table(found, factor, x, last, {name: (a, b)})
             if len(frame):
-                told = "; ".join(f"{share} %: {text}" for share, text in zip(frame.iloc[:, 0], frame.iloc[:, 1], strict=True))
+                told = "; ".join(
+                    f"{share} %: {text}"
+                    for share, text in zip(frame.iloc[:, 0], frame.iloc[:, 1], strict=True)
+                )
                 lines.append(f"- *{cell.content}*, {name} (points) by the share of users: {told}")
     return lines
 
@@ -99,7 +117,10 @@ def embedded(name):
 say("In the embedded world", report.sentences(methods(embedded("rq1"))))
 frames = methods(real.cells("rq1"))
 say("On real data", report.sentences(frames) + evidence.control_sentences(frames))
-say("On new items (cold targets), real data", [evidence.cold_sentence(cell, found) for cell, found in real.cells("rq1")])
+say(
+    "On new items (cold targets), real data",
+    [evidence.cold_sentence(cell, found) for cell, found in real.cells("rq1")],
+)
 
 # %% [markdown]
 # *Different here*: our real text encoder has six layers, and the picture encoder was pretrained by ourselves on few pictures. One objective on real data.
@@ -131,7 +152,10 @@ say("On real data", places(real.cells("rq3")))
 # *Asked*: what happens if the source domain grows, or the target domain has few users.
 
 # %% tags=["remove-input"]
-SHARES = {"embedded": (("parallel", "full"), ("full", "scratch")), "real": (("houlsby", "full"), ("full", "scratch"))}
+SHARES = {
+    "embedded": (("parallel", "full"), ("full", "scratch")),
+    "real": (("houlsby", "full"), ("full", "scratch")),
+}
 say("Target users, embedded world", by_share(embedded("rq4"), "target share", 1.0, SHARES["embedded"]))
 say("Target users, real data", by_share(real.cells("rq4-target"), "target share", 1.0, SHARES["real"]))
 say("Source users, embedded world", by_share(embedded("rq4"), "source share", None, SHARES["embedded"][:1]))

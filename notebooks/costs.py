@@ -32,8 +32,8 @@ import pandas as pd
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core.book import show_table, style
-from transrec_core.grids import load_profile
+from transrec_core.book.show import show_table, style
+from transrec_core.study.grids import load_profile
 
 style()
 BENCHMARKS = Path("results/benchmarks")
@@ -72,7 +72,13 @@ glue("costs-seeds", len(load_profile(profile).questions["rq1"].seeds), display=F
 
 # %% tags=["remove-input"]
 parts = pd.DataFrame(extra["step"])
-order = ["drawing the batch", "item encoder, forward", "user encoder and loss, forward", "backward", "optimiser"]
+order = [
+    "drawing the batch",
+    "item encoder, forward",
+    "user encoder and loss, forward",
+    "backward",
+    "optimiser",
+]
 parts = parts.loc[order]
 figure, axis = plt.subplots(figsize=(7.2, 3.4))
 left = pd.Series(0.0, index=parts.columns)
@@ -89,30 +95,62 @@ figure.legend(loc="lower center", ncols=2, frameon=False, bbox_to_anchor=(0.5, -
 plt.show()
 share = parts["here"] / parts["here"].sum()
 encoder = share["item encoder, forward"] + share["backward"]
-display(Markdown(
-    f"One step of 32 users, BERT of 4 layers and width 256, titles of {bench['titles']}. In what is left, the item encoder's forward and the backward pass take {100 * encoder:.0f} %, the optimiser "
-    f"{100 * share['optimiser']:.0f} %, and drawing the batch {100 * share['drawing the batch']:.1f} %: what remains is the matrix work of items that a batch really names."
-))
+display(
+    Markdown(
+        f"One step of 32 users, BERT of 4 layers and width 256, titles of {bench['titles']}. In what is left, the item encoder's forward and the backward pass take {100 * encoder:.0f} %, the optimiser "
+        f"{100 * share['optimiser']:.0f} %, and drawing the batch {100 * share['drawing the batch']:.1f} %: what remains is the matrix work of items that a batch really names."
+    )
+)
 
 # %% [markdown]
 # ## What was gained
 
 # %% tags=["remove-input"]
-table = pd.DataFrame([
-    {"what": f"{number}. {r.what}", "before": f"{short(r.before)} {r.unit}", "after": f"{short(r.after)} {r.unit}",
-     "ratio [least, most]": short(r.ratio) + (f" [{short(r.low)}, {short(r.high)}]" if r.pairs > 1 else ""), "goal": f"{short(r.goal)}: {'reached' if r.reached else 'missed'}"}
-    for number, r in enumerate(rows.itertuples(), 1)
-])
-show_table(table, f"make bench, {machine['threads']} threads, {machine['cpu']}, torch {machine['versions']['torch']}, transformers {machine['versions']['transformers']}; titles of {bench['titles']}", text=True)
-display(Markdown("\n".join(
-    f"{number}. Against: {r.baseline}" + (f", {r.pairs} pairs" if r.pairs > 1 else "") + (f". {r.note[0].upper()}{r.note[1:]}" if r.note else "") + "."
-    for number, r in enumerate(rows.itertuples(), 1)
-)))
+table = pd.DataFrame(
+    [
+        {
+            "what": f"{number}. {r.what}",
+            "before": f"{short(r.before)} {r.unit}",
+            "after": f"{short(r.after)} {r.unit}",
+            "ratio [least, most]": short(r.ratio)
+            + (f" [{short(r.low)}, {short(r.high)}]" if r.pairs > 1 else ""),
+            "goal": f"{short(r.goal)}: {'reached' if r.reached else 'missed'}",
+        }
+        for number, r in enumerate(rows.itertuples(), 1)
+    ]
+)
+show_table(
+    table,
+    f"make bench, {machine['threads']} threads, {machine['cpu']}, torch {machine['versions']['torch']}, transformers {machine['versions']['transformers']}; titles of {bench['titles']}",
+    text=True,
+)
+display(
+    Markdown(
+        "\n".join(
+            f"{number}. Against: {r.baseline}"
+            + (f", {r.pairs} pairs" if r.pairs > 1 else "")
+            + (f". {r.note[0].upper()}{r.note[1:]}" if r.note else "")
+            + "."
+            for number, r in enumerate(rows.itertuples(), 1)
+        )
+    )
+)
 missed = rows[~rows["reached"]]
-display(Markdown(
-    f"{len(rows) - len(missed)} of {len(rows)} goals were reached. " + (
-        "Missed: " + "; ".join(f"{r.what} ({short(r.ratio)} instead of {short(r.goal)}; why is in note {r.Index + 1})" for r in missed.itertuples()) + "." if len(missed) else "None was missed.")
-))
+display(
+    Markdown(
+        f"{len(rows) - len(missed)} of {len(rows)} goals were reached. "
+        + (
+            "Missed: "
+            + "; ".join(
+                f"{r.what} ({short(r.ratio)} instead of {short(r.goal)}; why is in note {r.Index + 1})"
+                for r in missed.itertuples()
+            )
+            + "."
+            if len(missed)
+            else "None was missed."
+        )
+    )
+)
 
 # %% [markdown]
 # - **Step** (×{glue:text}`costs-step`; ×{glue:text}`costs-step-full` where all titles have full length). A batch names each item once, and titles are encoded in groups of like length, cut so that padding and calls together cost
@@ -129,11 +167,21 @@ display(Markdown(
 
 # %% tags=["remove-input"]
 measured = extra["ranking"]
-show_table(pd.DataFrame([
-    {"items": f"{int(n):,}", "ms a user": short(1000 * m["seconds a user"]), "peak memory (MiB)": short(m["peak MiB"]), "item vectors (MiB)": short(m["vectors MiB"]),
-     "a million users (hours)": short(1e6 * m["seconds a user"] / 3600)}
-    for n, m in measured.items()
-]), "measured with random vectors of size 64; the last column is arithmetic: a million times the time of one user")
+show_table(
+    pd.DataFrame(
+        [
+            {
+                "items": f"{int(n):,}",
+                "ms a user": short(1000 * m["seconds a user"]),
+                "peak memory (MiB)": short(m["peak MiB"]),
+                "item vectors (MiB)": short(m["vectors MiB"]),
+                "a million users (hours)": short(1e6 * m["seconds a user"] / 3600),
+            }
+            for n, m in measured.items()
+        ]
+    ),
+    "measured with random vectors of size 64; the last column is arithmetic: a million times the time of one user",
+)
 
 # %% [markdown]
 # ## Other people's code
@@ -144,12 +192,32 @@ show_table(pd.DataFrame([
 path = BENCHMARKS / "others.json"
 if path.exists():
     others = json.loads(path.read_text())
-    show_table(pd.DataFrame([
-        {"what": r["what"], "against": r["theirs"], "theirs (s)": short(r["theirs_s"]), "ours (s)": short(r["ours_s"]), "theirs / ours": f"{short(r['ratio'])} [{short(r['low'])}, {short(r['high'])}]",
-         "pairs": r["pairs"]}
-        for r in others["rows"] if r.get("ratio") is not None
-    ]), "one thread; median of the pairs' ratios [smallest, largest]", text=True)
-    display(Markdown("\n".join(f"- {r['what']}: {'not measured: ' if r.get('ratio') is None else ''}{r['note']}" for r in others["rows"])))
+    show_table(
+        pd.DataFrame(
+            [
+                {
+                    "what": r["what"],
+                    "against": r["theirs"],
+                    "theirs (s)": short(r["theirs_s"]),
+                    "ours (s)": short(r["ours_s"]),
+                    "theirs / ours": f"{short(r['ratio'])} [{short(r['low'])}, {short(r['high'])}]",
+                    "pairs": r["pairs"],
+                }
+                for r in others["rows"]
+                if r.get("ratio") is not None
+            ]
+        ),
+        "one thread; median of the pairs' ratios [smallest, largest]",
+        text=True,
+    )
+    display(
+        Markdown(
+            "\n".join(
+                f"- {r['what']}: {'not measured: ' if r.get('ratio') is None else ''}{r['note']}"
+                for r in others["rows"]
+            )
+        )
+    )
 else:
     display(Markdown("Not measured. `make bench-others` measures it."))
 
@@ -160,16 +228,31 @@ else:
 path = BENCHMARKS / "gpu.json"
 if path.exists():
     gpu = json.loads(path.read_text())
-    show_table(pd.DataFrame([
-        {"method": r["method"], "step (ms)": short(1000 * r["seconds"]), "tokens a second": f"{r['tokens a second']:,.0f}", "peak (GB)": short(r["peak GB"]),
-         "of the matrix rate (%)": short(100 * r["share of matrix rate"]) if r["share of matrix rate"] else "", "waits in a step": r["waits in a step"]}
-        for r in gpu["rows"]
-    ]), f"{gpu['card']}, bert-base, 30 tokens, bf16")
+    show_table(
+        pd.DataFrame(
+            [
+                {
+                    "method": r["method"],
+                    "step (ms)": short(1000 * r["seconds"]),
+                    "tokens a second": f"{r['tokens a second']:,.0f}",
+                    "peak (GB)": short(r["peak GB"]),
+                    "of the matrix rate (%)": short(100 * r["share of matrix rate"])
+                    if r["share of matrix rate"]
+                    else "",
+                    "waits in a step": r["waits in a step"],
+                }
+                for r in gpu["rows"]
+            ]
+        ),
+        f"{gpu['card']}, bert-base, 30 tokens, bf16",
+    )
 else:
-    display(Markdown(
-        "**Not measured**: no GPU could be had when this was recorded. On a machine with one, `python -m benchmarks.gpu --out results/benchmarks/gpu.json` measures tokens a second and peak memory of all methods "
-        "on bert-base in bf16, the share of the card's measured matrix rate that a step reaches (the goal is 35 % for full fine-tuning), the gain from torch.compile, and how often a step makes the processor wait."
-    ))
+    display(
+        Markdown(
+            "**Not measured**: no GPU could be had when this was recorded. On a machine with one, `python -m benchmarks.gpu --out results/benchmarks/gpu.json` measures tokens a second and peak memory of all methods "
+            "on bert-base in bf16, the share of the card's measured matrix rate that a step reaches (the goal is 35 % for full fine-tuning), the gain from torch.compile, and how often a step makes the processor wait."
+        )
+    )
 
 # %% [markdown]
 # ## What it bought

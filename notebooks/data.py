@@ -28,9 +28,11 @@ import pandas as pd
 import seaborn as sns
 from myst_nb import glue
 
-from transrec_core.book import show_table, style
-from transrec_core.data.synthetic import WorldConfig, make_world
-from transrec_core.evaluation import metrics, popularity_ranks
+from transrec_core.book.show import show_table, style
+from transrec_core.world.config import WorldConfig
+from transrec_core.world.made import make_world
+from transrec_core.evaluation.controls import popularity_ranks
+from transrec_core.evaluation.metrics import metrics
 
 style()
 
@@ -51,11 +53,16 @@ informative.target.interactions.user(0), informative.target.catalog.titles[1]
 rows = []
 for name, domain in (("source", informative.source), ("target", informative.target)):
     lengths = domain.interactions.lengths
-    rows.append({
-        "domain": name, "items": f"{domain.catalog.n_items:,}", "users who train": f"{len(domain.interactions):,}",
-        "further test users": f"{len(domain.extra):,}" if domain.extra else "–", "interactions (of those who train)": f"{len(domain.interactions.items):,}",
-        "items a user": f"{lengths.min()} to {lengths.max()}, mean {lengths.mean():.1f}",
-    })
+    rows.append(
+        {
+            "domain": name,
+            "items": f"{domain.catalog.n_items:,}",
+            "users who train": f"{len(domain.interactions):,}",
+            "further test users": f"{len(domain.extra):,}" if domain.extra else "–",
+            "interactions (of those who train)": f"{len(domain.interactions.items):,}",
+            "items a user": f"{lengths.min()} to {lengths.max()}, mean {lengths.mean():.1f}",
+        }
+    )
 show_table(pd.DataFrame(rows), "The two domains of the embedded world (counts)")
 
 # %% [markdown]
@@ -79,11 +86,13 @@ show_table(pd.DataFrame(rows), "The two domains of the embedded world (counts)")
 truth = informative.target.truth
 order = np.concatenate([np.flatnonzero(truth["topic"] == topic)[:2] for topic in (0, 4, 9)])
 show_table(
-    pd.DataFrame({
-        "topic": truth["topic"][order],
-        "informative title": [informative.target.catalog.titles[i + 1] for i in order],
-        "vague title": [vague.target.catalog.titles[i + 1] for i in order],
-    }),
+    pd.DataFrame(
+        {
+            "topic": truth["topic"][order],
+            "informative title": [informative.target.catalog.titles[i + 1] for i in order],
+            "vague title": [vague.target.catalog.titles[i + 1] for i in order],
+        }
+    ),
     "The same items in both settings (topic: number of the centre they were scattered around)",
     text=True,
 )
@@ -116,7 +125,13 @@ z = truth["z"] - truth["z"].mean(0)
 plane = z @ np.linalg.svd(z, full_matrices=False)[2][:2].T
 chosen = np.isin(truth["topic"], (0, 4, 9, 17))
 axes[0].scatter(*plane[~chosen].T, s=8, color="0.8")
-sns.scatterplot(x=plane[chosen, 0], y=plane[chosen, 1], hue=[f"topic {t}" for t in truth["topic"][chosen]], s=22, ax=axes[0])
+sns.scatterplot(
+    x=plane[chosen, 0],
+    y=plane[chosen, 1],
+    hue=[f"topic {t}" for t in truth["topic"][chosen]],
+    s=22,
+    ax=axes[0],
+)
 axes[0].set(xlabel="first direction", ylabel="second direction", title="items by latent vector")
 axes[0].legend(fontsize=10, loc="lower left")
 counts = np.sort(informative.target.interactions.counts()[1:])[::-1]
@@ -151,18 +166,26 @@ glue("cases", f"{len(informative.oracle().ranks):,}", display=False)
 # the encoder's mean state to $z$, fitted on half of the target's items and judged on the other half, shows what that taught ($R^2$, one is perfect):
 
 # %% tags=["remove-input"]
-from transrec_core.general import probe_r2
+from transrec_core.world.general import probe_r2
 from transrec_core.models import fresh_backbone, load_backbone
-from transrec_core.stages import encoder_path
+from transrec_core.world.encoders import encoder_path
 
 rows = []
 for what, world in (("informative titles", informative), ("vague titles", vague), ("pictures", pictures)):
     trained = load_backbone(encoder_path("world", world.modality))
     random = fresh_backbone(trained.config.to_diff_dict(), 0)
     scores = [probe_r2(net, world.target.catalog, truth["z"]) for net in (trained, random)]
-    rows.append({"content": what, "after the general stage (R²)": f"{scores[0]:.2f}", "random weights (R²)": f"{scores[1]:.2f}"})
+    rows.append(
+        {
+            "content": what,
+            "after the general stage (R²)": f"{scores[0]:.2f}",
+            "random weights (R²)": f"{scores[1]:.2f}",
+        }
+    )
     glue(f"probe-{what.split()[0]}", f"{scores[0]:.2f} against {scores[1]:.2f}", display=False)
-show_table(pd.DataFrame(rows), "How much of the latent vectors a linear map reads from the encoder, on unseen items")
+show_table(
+    pd.DataFrame(rows), "How much of the latent vectors a linear map reads from the encoder, on unseen items"
+)
 
 # %% [markdown]
 # For pictures the general stage is a small gain ({glue:text}`probe-pictures`): what "no source" starts from is nearly random there, and what the source stage adds includes learning to see.

@@ -28,19 +28,31 @@ from myst_nb import glue
 
 from tests.goldens.compare import table
 from transrec_core.adapters import METHODS
-from transrec_core.book import show_table
-from transrec_core.report import NAMES
+from transrec_core.book.show import show_table
+from transrec_core.report.names import NAMES
 
 # %% tags=["remove-input"]
 found = table()
 glue("golden-worst", f"{found['max |difference|'].max():.1e}", display=False)
-glue("golden-verdict", "all at most 1e-5" if (found["max |difference|"] <= 1e-5).all() else "NOT ALL WITHIN 1e-5", display=False)
+glue(
+    "golden-verdict",
+    "all at most 1e-5" if (found["max |difference|"] <= 1e-5).all() else "NOT ALL WITHIN 1e-5",
+    display=False,
+)
 glue("golden-none", ", ".join(NAMES[m] for m in METHODS if m not in set(found["method"])), display=False)
-shown = found.assign(**{
-    "method": [NAMES[m] for m in found["method"]], "backbone": found["backbone"].str.upper().replace("VIT", "ViT"),
-    "max |difference|": [f"{v:.1e}" for v in found["max |difference|"]], "max |effect|": [f"{v:.2f}" for v in found["max |effect|"]],
-}).sort_values(["method", "backbone"], key=lambda column: column.str.lower())
-show_table(shown, "Largest absolute difference of the encoder's output, and largest change that the adapter makes to it", text=True)
+shown = found.assign(
+    **{
+        "method": [NAMES[m] for m in found["method"]],
+        "backbone": found["backbone"].str.upper().replace("VIT", "ViT"),
+        "max |difference|": [f"{v:.1e}" for v in found["max |difference|"]],
+        "max |effect|": [f"{v:.2f}" for v in found["max |effect|"]],
+    }
+).sort_values(["method", "backbone"], key=lambda column: column.str.lower())
+show_table(
+    shown,
+    "Largest absolute difference of the encoder's output, and largest change that the adapter makes to it",
+    text=True,
+)
 
 # %% [markdown]
 # Largest difference: {glue:text}`golden-worst`, {glue:text}`golden-verdict`. No library has {glue:text}`golden-none`; these rest on what every method rests on:

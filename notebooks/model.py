@@ -29,12 +29,13 @@ import torch
 from myst_nb import glue
 
 from transrec_core.adapters import AdapterConfig
-from transrec_core.book import show_table, style
+from transrec_core.book.show import show_table, style
 from transrec_core.data.batching import Batcher
-from transrec_core.data.synthetic import WorldConfig, make_world
+from transrec_core.world.config import WorldConfig
+from transrec_core.world.made import make_world
 from transrec_core.models import ModelSpec, TransRec, load_backbone
-from transrec_core.figures import draw_model
-from transrec_core.stages import encoder_path
+from transrec_core.report.figures import draw_model
+from transrec_core.world.encoders import encoder_path
 
 style()
 torch.set_num_threads(1)
@@ -70,22 +71,22 @@ class SmallTransRec(nn.Module):
         )
         self.user_encoder = nn.TransformerEncoder(block, 2)
 
-    def items(self, input_ids, attention_mask):          # [k, T] -> [k, d]
+    def items(self, input_ids, attention_mask):  # [k, T] -> [k, d]
         out = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
         mask = attention_mask.unsqueeze(-1)
         mean = (out.last_hidden_state * mask).sum(1) / mask.sum(1)
         return self.head(mean)
 
-    def users(self, items):                        # [B, L, d] -> [B, L, d]
+    def users(self, items):  # [B, L, d] -> [B, L, d]
         length = items.shape[1]
         causal = nn.Transformer.generate_square_subsequent_mask(length)
         items = items + self.positions.weight[:length]
         return self.user_encoder(items, mask=causal, is_causal=True)
 
-    def loss(self, content, batch):        # content: each item once
-        vectors = self.items(**content)                            # [k, d]
-        users = self.users(vectors[batch.inputs])               # [B, L, d]
-        states = users[batch.rows, batch.columns]                  # [M, d]
+    def loss(self, content, batch):  # content: each item once
+        vectors = self.items(**content)  # [k, d]
+        users = self.users(vectors[batch.inputs])  # [B, L, d]
+        states = users[batch.rows, batch.columns]  # [M, d]
         return F.cross_entropy(states @ vectors.T, batch.targets)
 
 
@@ -134,14 +135,23 @@ bool(torch.equal(before, after))  # a fresh adapter changes nothing
 # %% tags=["remove-input"]
 rows = []
 for method in ("houlsby", "pfeiffer", "lora"):
-    one = TransRec.from_backbone(load_backbone(encoder_path("world", "text")), ModelSpec(dim=32, max_len=14, pooling="mean"), seed=0)
+    one = TransRec.from_backbone(
+        load_backbone(encoder_path("world", "text")), ModelSpec(dim=32, max_len=14, pooling="mean"), seed=0
+    )
     total = sum(p.numel() for p in one.parameters())
     one.add_adapter("a", AdapterConfig(method=method, item_size=16, user_size=8))
-    groups = {r: sum(p.numel() for p in ps) for r, ps in (one.train_adapter("a"), one.parameter_groups())[1].items()}
-    rows.append({
-        "method": method, "adapters (parameters)": f"{groups['adapter']:,}", "copy of the head (parameters)": f"{groups['head']:,}",
-        "base model (parameters)": f"{total:,}", "trained share (%)": f"{100 * sum(groups.values()) / total:.1f}",
-    })
+    groups = {
+        r: sum(p.numel() for p in ps) for r, ps in (one.train_adapter("a"), one.parameter_groups())[1].items()
+    }
+    rows.append(
+        {
+            "method": method,
+            "adapters (parameters)": f"{groups['adapter']:,}",
+            "copy of the head (parameters)": f"{groups['head']:,}",
+            "base model (parameters)": f"{total:,}",
+            "trained share (%)": f"{100 * sum(groups.values()) / total:.1f}",
+        }
+    )
 show_table(pd.DataFrame(rows), "What trains, on the embedded world's small model")
 
 # %% [markdown]
@@ -161,11 +171,17 @@ with torch.no_grad():
     place = history.shape[1] // 2
     changed = history.clone()
     changed[0, place] = 1 + history[0, place] % 500
-    change = (model.encode_users(vectors[history]) - model.encode_users(vectors[changed])).norm(dim=-1)[0].numpy()
+    change = (
+        (model.encode_users(vectors[history]) - model.encode_users(vectors[changed])).norm(dim=-1)[0].numpy()
+    )
 figure, axis = plt.subplots(figsize=(7.2, 2.8), layout="constrained")
 axis.bar(np.arange(len(change)), change, color=["C0" if t < place else "C1" for t in range(len(change))])
 axis.axvline(place - 0.5, color="0.4", ls="--")
-axis.set(xlabel="position in the history", ylabel="change of the user vector", title=f"item at position {place} exchanged")
+axis.set(
+    xlabel="position in the history",
+    ylabel="change of the user vector",
+    title=f"item at position {place} exchanged",
+)
 glue("leak", f"{change[:place].max():.1e}", display=False)
 
 # %% [markdown]

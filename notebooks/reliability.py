@@ -30,7 +30,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core.book import show_table, style
+from transrec_core.book.show import show_table, style
 
 style()
 survival = json.loads(Path("results/benchmarks/survival.json").read_text())
@@ -59,9 +59,17 @@ glue("rel-stat-users", f"{calibration['users']:,}", display=False)
 
 # %% tags=["remove-input"]
 deaths["times"] = deaths["times"].where(~deaths["what"].str.startswith("the studies"), "")
-table = deaths.rename(columns={"not equal to an uninterrupted one": "studies not equal to an uninterrupted one"}).astype(object).fillna("")
+table = (
+    deaths.rename(columns={"not equal to an uninterrupted one": "studies not equal to an uninterrupted one"})
+    .astype(object)
+    .fillna("")
+)
 table = table.map(lambda value: int(value) if isinstance(value, float) else value)
-show_table(table, f"{survival['command']}; {survival['cores']} cores, {survival['environment']['cpu']}, torch {survival['environment']['versions']['torch']}", text=True)
+show_table(
+    table,
+    f"{survival['command']}; {survival['cores']} cores, {survival['environment']['cpu']}, torch {survival['environment']['versions']['torch']}",
+    text=True,
+)
 
 # %% [markdown]
 # {glue:text}`rel-kills` kills in {glue:text}`rel-minutes` minutes: {glue:text}`rel-lost` records lost, {glue:text}`rel-broken` half-written; {glue:text}`rel-done` studies came to their end, {glue:text}`rel-unequal` of them with records that differ.
@@ -84,13 +92,18 @@ outside = stats[(stats[COVERAGE] < 93) | (stats[COVERAGE] > 97)]
 false = stats[stats["false comparable (%)"] > 5]
 five = stats[stats["seeds"] == 5]
 two, rest = (stats.loc[stats["seeds"].eq(2) == is_two, FAMILIES].max() for is_two in (True, False))
-display(Markdown(
-    f"Coverage ranges from {stats[COVERAGE].min():.1f} to {stats[COVERAGE].max():.1f} %; with five seeds, as in the recorded study, from {five[COVERAGE].min():.1f} to {five[COVERAGE].max():.1f} %. "
-    f"Rows outside 93 to 97 %: {len(outside)} of {len(stats)}. Rows with more than 5 % false *comparable*: {len(false)}. Families with a false verdict: "
-    f"{two:.1f} % at most with two seeds, {rest:.1f} % with any other number."
-    + (" Two seeds say too little about their own spread for the strict levels that a family needs: verdicts in tables with two seeds come too easily, which is one more reason why the recorded runs have five."
-       if two > 7 else "")
-))
+display(
+    Markdown(
+        f"Coverage ranges from {stats[COVERAGE].min():.1f} to {stats[COVERAGE].max():.1f} %; with five seeds, as in the recorded study, from {five[COVERAGE].min():.1f} to {five[COVERAGE].max():.1f} %. "
+        f"Rows outside 93 to 97 %: {len(outside)} of {len(stats)}. Rows with more than 5 % false *comparable*: {len(false)}. Families with a false verdict: "
+        f"{two:.1f} % at most with two seeds, {rest:.1f} % with any other number."
+        + (
+            " Two seeds say too little about their own spread for the strict levels that a family needs: verdicts in tables with two seeds come too easily, which is one more reason why the recorded runs have five."
+            if two > 7
+            else ""
+        )
+    )
+)
 
 # %% [markdown]
 # One seed says nothing of what another seed would do: in rows with one seed the spread between seeds is zero, and an interval from one seed covers users only.

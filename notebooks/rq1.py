@@ -30,12 +30,14 @@ from pathlib import Path
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core import comparisons, figures, report
-from transrec_core.book import show_table, show_worlds, style
-from transrec_core.grids import cell_specs, load_profile
-from transrec_core.statistics import RELATIVE_MARGIN
-from transrec_core.store import Store
-from transrec_core.study import run_many
+from transrec_core.report import variants as comparisons
+from transrec_core.report import figures
+from transrec_core.report import tables as report
+from transrec_core.book.show import show_table, show_worlds, style
+from transrec_core.study.grids import cell_specs, load_profile
+from transrec_core.evaluation.statistics import RELATIVE_MARGIN
+from transrec_core.study.store import Store
+from transrec_core.study.executors import run_many
 
 style()
 
@@ -53,10 +55,7 @@ specs = [spec for cell in plan for spec in plan[cell]]
 records = run_many(specs, Store(Path(data)))
 
 by_id = {record.id: record for record in records}
-summaries = {
-    cell: report.summary([by_id[spec.id()] for spec in plan[cell]])
-    for cell in plan
-}
+summaries = {cell: report.summary([by_id[spec.id()] for spec in plan[cell]]) for cell in plan}
 
 # %% tags=["remove-input"]
 first = records[0].facts
@@ -82,7 +81,10 @@ glue("profile", profile, display=False)
 # %% tags=["remove-input"]
 for cell, frame in summaries.items():
     display(Markdown(f"### {cell.title[0].upper() + cell.title[1:]}"))
-    show_table(report.table(frame), f"{cell.title}; {len(question.seeds)} seeds for each trained method, one training process on one core")
+    show_table(
+        report.table(frame),
+        f"{cell.title}; {len(question.seeds)} seeds for each trained method, one training process on one core",
+    )
 
 # %% [markdown]
 # ## What adaptation costs
@@ -107,10 +109,18 @@ display(Markdown("\n".join(report.sentences(summaries))))
 # The same comparisons with {glue:text}`rq1-recorded-seeds` seeds, from the records that ship with the book ({doc}`runs` lists them). {glue:text}`rq1-missing`
 
 # %% tags=["remove-input"]
-live, recorded, missing = comparisons.live_and_recorded("rq1", study, question, Store(Path(data)), load_profile("study"), Store(Path("results/study")))
-glue("rq1-recorded-seeds", max(len(runs) for found in recorded.values() for runs in found.values()), display=False)
+live, recorded, missing = comparisons.live_and_recorded(
+    "rq1", study, question, Store(Path(data)), load_profile("study"), Store(Path("results/study"))
+)
+glue(
+    "rq1-recorded-seeds",
+    max(len(runs) for found in recorded.values() for runs in found.values()),
+    display=False,
+)
 glue("rq1-missing", comparisons.not_run(missing), display=False)
-then = {cell: report.summary([r for runs in found.values() for r in runs]) for cell, found in recorded.items()}
+then = {
+    cell: report.summary([r for runs in found.values() for r in runs]) for cell, found in recorded.items()
+}
 for cell, frame in then.items():
     show_table(report.table(frame).drop(columns=["training (s)", "memory (MiB)"]), f"{cell.title}; recorded")
 display(Markdown("\n".join(report.sentences(then))))
@@ -120,7 +130,9 @@ display(Markdown("\n".join(report.sentences(then))))
 
 # %% tags=["remove-input"]
 agreement = comparisons.agreement(live, recorded)
-show_table(agreement, f"Live (profile {profile}, seeds {', '.join(map(str, question.seeds))}) beside recorded")
+show_table(
+    agreement, f"Live (profile {profile}, seeds {', '.join(map(str, question.seeds))}) beside recorded"
+)
 display(Markdown(comparisons.agreement_sentence(agreement, profile)))
 
 # %% [markdown]
@@ -130,7 +142,9 @@ display(Markdown(comparisons.agreement_sentence(agreement, profile)))
 # better than it looks here.
 
 # %% tags=["remove-input", "hide-output"]
-show_table(report.step_size_table(question.cells), "Step sizes tried and chosen, by `transrec tune`, recorded")
+show_table(
+    report.step_size_table(question.cells), "Step sizes tried and chosen, by `transrec tune`, recorded"
+)
 
 # %% [markdown]
 # ## On real data
@@ -191,9 +205,9 @@ show_worlds("rq1")
 # :class: dropdown
 #
 # ```python
-# from transrec_core.grids import merged, run_spec
-# from transrec_core.specs import RunSpec
-# from transrec_core.study import run
+# from transrec_core.study.grids import merged, run_spec
+# from transrec_core.study.run.specs import RunSpec
+# from transrec_core.study.run import run
 #
 # spec = run_spec(study, question.cells[0], "pfeiffer", seed=1, lr=0.01)
 # fields = merged(spec.model_dump(mode="json"), {"adapter": {"encoders": "item"}})

@@ -35,18 +35,20 @@ import torch
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core import comparisons, figures, report
+from transrec_core.report import variants as comparisons
+from transrec_core.report import figures
+from transrec_core.report import tables as report
 from transrec_core.adapters import METHODS, AdapterConfig
-from transrec_core.book import show_table, show_worlds, style
-from transrec_core.costs import measure
-from transrec_core.data.loading import load_domain
-from transrec_core.files import atomic_write
-from transrec_core.grids import cell_specs, load_profile, run_spec
-from transrec_core.params import count
-from transrec_core.store import Store
-from transrec_core.stages import build_model
-from transrec_core.study import run_many
-from transrec_core.tuning import GRID
+from transrec_core.book.show import show_table, show_worlds, style
+from transrec_core.training.costs import measure
+from transrec_core.world.loading import load_domain
+from transrec_core.base.files import atomic_write
+from transrec_core.study.grids import cell_specs, load_profile, run_spec
+from transrec_core.models.params import count
+from transrec_core.study.store import Store
+from transrec_core.study.stages import build_model
+from transrec_core.study.executors import run_many
+from transrec_core.study.step_sizes import grids
 
 style()
 torch.set_num_threads(1)
@@ -55,7 +57,10 @@ torch.set_num_threads(1)
 study = load_profile(profile)
 live_question, recorded_question = study.question("rq2", shift=seed), load_profile("study").question("rq2")
 live_plan = {cell: cell_specs(study, cell, live_question.seeds) for cell in live_question.cells}
-live = {record.id: record for record in run_many([spec for cell in live_plan for spec in live_plan[cell]], Store(Path(data)))}
+live = {
+    record.id: record
+    for record in run_many([spec for cell in live_plan for spec in live_plan[cell]], Store(Path(data)))
+}
 
 live_groups, recorded_groups, missing = comparisons.live_and_recorded(
     "rq2", study, live_question, Store(Path(data)), load_profile("study"), Store(Path("results/study"))
@@ -66,7 +71,7 @@ summaries = {cell: report.summary(found) for cell, found in recorded.items()}
 # %% tags=["remove-input"]
 glue("rq2-methods", len(METHODS), display=False)
 glue("rq2-seeds", len(recorded_question.seeds), display=False)
-glue("rq2-tried", len(GRID["houlsby"]), display=False)
+glue("rq2-tried", len(grids()["houlsby"]), display=False)
 glue("rq2-item-size", study.base["adapter"]["item_size"], display=False)
 glue("rq2-user-size", study.base["adapter"]["user_size"], display=False)
 glue("rq2-missing", comparisons.not_run(missing), display=False)
@@ -108,7 +113,9 @@ for cell, frame in groups.items():
         )
     lines.append(text)
 shared = set.intersection(*(set(f.loc[f["in group"], "method"]) for f in groups.values()))
-lines.append(f"- In the best group of every cell: {', '.join(report.NAMES.get(m, m) for m in METHODS if m in shared) or 'none'}.")
+lines.append(
+    f"- In the best group of every cell: {', '.join(report.NAMES.get(m, m) for m in METHODS if m in shared) or 'none'}."
+)
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
@@ -125,14 +132,18 @@ with tempfile.TemporaryDirectory() as folder:
     for cell in live_question.cells:
         specs = {method: run_spec(study, cell, method, live_question.seeds[0]) for method in cell.methods}
         domain = load_domain(specs["full"].target)
-        models = {method: build_model(spec, Store(Path(data)), Path(), domain) for method, spec in specs.items()}
+        models = {
+            method: build_model(spec, Store(Path(data)), Path(), domain) for method, spec in specs.items()
+        }
         costs[cell] = measure(models, domain, specs["full"].training)
         sizes[cell] = {}
         for method, model in models.items():
             if model.adapters:
                 (name,) = model.adapters
                 model.save_adapter(Path(folder) / cell.name / method, name)
-                sizes[cell][method] = (Path(folder) / cell.name / method / "adapter_model.safetensors").stat().st_size
+                sizes[cell][method] = (
+                    (Path(folder) / cell.name / method / "adapter_model.safetensors").stat().st_size
+                )
             else:
                 sizes[cell][method] = 4 * sum(p.numel() for p in model.parameters() if p.requires_grad)
 
@@ -141,7 +152,10 @@ atomic_write(Path(data) / "costs.json", json.dumps(costs_kept))  # the guidance 
 by_name = {cell.name: frame for cell, frame in summaries.items()}
 for cell in live_question.cells:
     table = report.cost_table(by_name[cell.name], costs[cell], sizes[cell])
-    show_table(table, f"{cell.title}; quality recorded, step and memory measured live, batches of {study.base['training']['batch_size']} users, one thread")
+    show_table(
+        table,
+        f"{cell.title}; quality recorded, step and memory measured live, batches of {study.base['training']['batch_size']} users, one thread",
+    )
 
 # %% [markdown]
 # ## Quality against parameters
@@ -156,7 +170,9 @@ _ = figures.plot_pareto({cell.title: frame for cell, frame in summaries.items()}
 lines = []
 for cell, frame in summaries.items():
     front = report.pareto(frame[frame["method"].isin(["full", *METHODS, "head"])])
-    lines.append(f"- *{cell.title[0].upper() + cell.title[1:]}*: {' → '.join(report.NAMES.get(m, m) for m in front)}.")
+    lines.append(
+        f"- *{cell.title[0].upper() + cell.title[1:]}*: {' → '.join(report.NAMES.get(m, m) for m in front)}."
+    )
 for cell in live_question.cells:
     step = costs[cell].set_index("method")
     ratio = step["seconds"] / step.loc["full", "seconds"]
@@ -189,7 +205,10 @@ display(Markdown(comparisons.agreement_sentence(agreement, profile)))
 # ## The step sizes behind it
 
 # %% tags=["remove-input", "hide-output"]
-show_table(report.step_size_table(recorded_question.cells), "Step sizes tried and chosen, by `transrec tune`, recorded")
+show_table(
+    report.step_size_table(recorded_question.cells),
+    "Step sizes tried and chosen, by `transrec tune`, recorded",
+)
 
 # %% [markdown]
 # ## On real data
@@ -246,9 +265,9 @@ show_worlds("rq2")
 #
 # ```python
 # import pathlib, transrec_core.adapters.scale
-# from transrec_core.grids import load_profile, run_spec
-# from transrec_core.store import Store
-# from transrec_core.study import run
+# from transrec_core.study.grids import load_profile, run_spec
+# from transrec_core.study.run.store import Store
+# from transrec_core.study.run import run
 #
 # study = load_profile("laptop")
 # run(run_spec(study, study.question("rq2").cells[0], "scale", seed=1, lr=0.02), Store(pathlib.Path("runs"))).metrics

@@ -30,13 +30,16 @@ from pathlib import Path
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core import comparisons, figures
-from transrec_core.book import show_table, show_worlds, style
-from transrec_core.grids import Variant, load_profile, question_specs
-from transrec_core.statistics import RELATIVE_MARGIN, hits
-from transrec_core.store import Store
-from transrec_core.study import ranks_by_seed, run_many
-from transrec_core.tuning import step_sizes
+from transrec_core.report import variants as comparisons
+from transrec_core.report import figures
+from transrec_core.book.show import show_table, show_worlds, style
+from transrec_core.study.profile import Variant
+from transrec_core.study.grids import load_profile, question_specs
+from transrec_core.evaluation.statistics import RELATIVE_MARGIN, hits
+from transrec_core.study.store import Store
+from transrec_core.study.executors import run_many
+from transrec_core.study.record import ranks_by_seed
+from transrec_core.study.step_sizes import step_sizes
 
 style()
 
@@ -44,11 +47,19 @@ style()
 study = load_profile(profile)
 question = study.question("rq3", shift=seed)
 run_many([spec for _, _, spec in question_specs(study, question).values()], Store(Path(data)))
-live, recorded, missing = comparisons.live_and_recorded("rq3", study, question, Store(Path(data)), load_profile("study"), Store(Path("results/study")))
+live, recorded, missing = comparisons.live_and_recorded(
+    "rq3", study, question, Store(Path(data)), load_profile("study"), Store(Path("results/study"))
+)
 BASE = Variant("houlsby")
-single = {cell: [v for v in found if v.method == "houlsby" and len(v.levels) == 1] for cell, found in recorded.items()}
+single = {
+    cell: [v for v in found if v.method == "houlsby" and len(v.levels) == 1]
+    for cell, found in recorded.items()
+}
 recorded = {cell: found for cell, found in recorded.items() if BASE in found and Variant("full") in found}
-frames = {cell: comparisons.factor_summary(found, BASE, [*single[cell], Variant("full"), Variant("head")]) for cell, found in recorded.items()}
+frames = {
+    cell: comparisons.factor_summary(found, BASE, [*single[cell], Variant("full"), Variant("head")])
+    for cell, found in recorded.items()
+}
 
 # %% tags=["remove-input"]
 seeds = {len(found[BASE]) for found in recorded.values()}
@@ -70,14 +81,23 @@ glue("rq3-cells", len(single), display=False)
 # %% tags=["remove-input"]
 for cell, frame in frames.items():
     display(Markdown(f"### {cell.title[0].upper() + cell.title[1:]}"))
-    show_table(comparisons.factor_table(frame), f"{cell.title}; recorded, {len(recorded[cell][BASE])} seeds; sizes are item encoder/user encoder")
+    show_table(
+        comparisons.factor_table(frame),
+        f"{cell.title}; recorded, {len(recorded[cell][BASE])} seeds; sizes are item encoder/user encoder",
+    )
     display(Markdown("\n".join(comparisons.factor_sentences(frame))))
 
 # %% [markdown]
 # The same as a picture: each change's difference to the base point with its 95 % interval. The grey band is the margin; colours are verdicts.
 
 # %% tags=["remove-input"]
-_ = figures.plot_forest({cell.title: frame for cell, frame in frames.items()}, {cell.title: RELATIVE_MARGIN * 100 * float(hits(ranks_by_seed(found[Variant("full")])).mean()) for cell, found in recorded.items()})
+_ = figures.plot_forest(
+    {cell.title: frame for cell, frame in frames.items()},
+    {
+        cell.title: RELATIVE_MARGIN * 100 * float(hits(ranks_by_seed(found[Variant("full")])).mean())
+        for cell, found in recorded.items()
+    },
+)
 
 # %% [markdown]
 # ## Do the choices depend on each other?
@@ -85,8 +105,15 @@ _ = figures.plot_forest({cell.title: frame for cell, frame in frames.items()}, {
 # One factor at a time can't see that, say, a parallel adapter is only worth it at one position. So for titles position, form and size were also varied together.
 
 # %% tags=["remove-input"]
-crossed = {cell: {v: runs for v, runs in found.items() if v.method == "houlsby" and {f for f, _ in v.levels} <= {"position", "form", "size"}}
-           for cell, found in recorded.items() if cell.cross}
+crossed = {
+    cell: {
+        v: runs
+        for v, runs in found.items()
+        if v.method == "houlsby" and {f for f, _ in v.levels} <= {"position", "form", "size"}
+    }
+    for cell, found in recorded.items()
+    if cell.cross
+}
 for cell, found in crossed.items():
     if len(found) > 8:
         _ = figures.plot_crossed(comparisons.crossed_frame(found), cell.title)
@@ -109,8 +136,14 @@ for cell in recorded:
     figures_ = entry["valid NDCG@10"]
     grid = list(figures_)
     place = grid.index(entry["chosen"])
-    near = [f"step size {grid[k]:g}: {100 * (figures_[grid[k]] / figures_[entry['chosen']] - 1):+.1f} %" for k in (place - 1, place + 1) if 0 <= k < len(grid)]
-    lines.append(f"- *{cell.title[0].upper() + cell.title[1:]}*: chosen {entry['chosen']:g}; {', '.join(near)}.")
+    near = [
+        f"step size {grid[k]:g}: {100 * (figures_[grid[k]] / figures_[entry['chosen']] - 1):+.1f} %"
+        for k in (place - 1, place + 1)
+        if 0 <= k < len(grid)
+    ]
+    lines.append(
+        f"- *{cell.title[0].upper() + cell.title[1:]}*: chosen {entry['chosen']:g}; {', '.join(near)}."
+    )
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
@@ -120,7 +153,9 @@ display(Markdown("\n".join(lines)))
 
 # %% tags=["remove-input"]
 agreement = comparisons.agreement(live, recorded)
-show_table(agreement, f"Live (profile {profile}, seeds {', '.join(map(str, question.seeds))}) beside recorded")
+show_table(
+    agreement, f"Live (profile {profile}, seeds {', '.join(map(str, question.seeds))}) beside recorded"
+)
 display(Markdown(comparisons.agreement_sentence(agreement, profile)))
 
 # %% [markdown]

@@ -29,13 +29,16 @@ from pathlib import Path
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core import comparisons, figures
-from transrec_core.book import show_table, show_worlds, style
-from transrec_core.grids import Variant, load_profile, question_specs
-from transrec_core.report import NAMES
-from transrec_core.statistics import RELATIVE_MARGIN, hits
-from transrec_core.store import Store
-from transrec_core.study import ranks_by_seed, run_many
+from transrec_core.report import variants as comparisons
+from transrec_core.report import figures
+from transrec_core.book.show import show_table, show_worlds, style
+from transrec_core.study.profile import Variant
+from transrec_core.study.grids import load_profile, question_specs
+from transrec_core.report.names import NAMES
+from transrec_core.evaluation.statistics import RELATIVE_MARGIN, hits
+from transrec_core.study.store import Store
+from transrec_core.study.executors import run_many
+from transrec_core.study.record import ranks_by_seed
 
 style()
 ADAPTER = "parallel"
@@ -44,7 +47,9 @@ ADAPTER = "parallel"
 study, past = load_profile(profile), load_profile("study")
 question = study.question("rq4", shift=seed)
 run_many([spec for _, _, spec in question_specs(study, question).values()], Store(Path(data)))
-live, recorded, missing = comparisons.live_and_recorded("rq4", study, question, Store(Path(data)), past, Store(Path("results/study")))
+live, recorded, missing = comparisons.live_and_recorded(
+    "rq4", study, question, Store(Path(data)), past, Store(Path("results/study"))
+)
 
 
 def shares(factor):
@@ -54,12 +59,21 @@ def shares(factor):
 
 STEPS = {
     "source share": past.base["source"]["training"]["steps"],
-    "source share, until it stops": max(changes["source.training.steps"] for changes in past.factors["source share, until it stops"].levels.values()),
+    "source share, until it stops": max(
+        changes["source.training.steps"]
+        for changes in past.factors["source share, until it stops"].levels.values()
+    ),
 }
 TARGET, SOURCE, STOPPED = "target share", "source share", "source share, until it stops"
 users = {cell: next(iter(found.values()))[0].facts["cases"] for cell, found in recorded.items()}
 glue("rq4-adapter", NAMES[ADAPTER], display=False)
-glue("rq4-seeds", "/".join(sorted({str(len(runs)) for found in recorded.values() for v, runs in found.items() if v.levels})), display=False)
+glue(
+    "rq4-seeds",
+    "/".join(
+        sorted({str(len(runs)) for found in recorded.values() for v, runs in found.items() if v.levels})
+    ),
+    display=False,
+)
 glue("rq4-users", f"{max(users.values()):,}", display=False)
 glue("rq4-runs", sum(len(runs) for found in recorded.values() for runs in found.values()), display=False)
 glue("rq4-missing", comparisons.not_run(missing), display=False)
@@ -80,12 +94,18 @@ for cell, found in recorded.items():
     curves[cell.title] = curve
     popular = found.get(Variant("popularity"))
     frozen = found.get(Variant("frozen"))
-    lines[cell.title] = {"frozen": 100 * frozen[0].metrics["HR@10"], "popularity": 100 * popular[0].metrics["HR@10"]} if popular and frozen else {}
+    lines[cell.title] = (
+        {"frozen": 100 * frozen[0].metrics["HR@10"], "popularity": 100 * popular[0].metrics["HR@10"]}
+        if popular and frozen
+        else {}
+    )
 _ = figures.plot_curves(curves, "share of the target's training users (%)", lines)
 
 # %% tags=["remove-input"]
 for title, curve in curves.items():
-    wide = curve.assign(text=[f"{r.quality:.1f} [{r.low:.1f}, {r.high:.1f}]" for r in curve.itertuples()]).pivot(index="x", columns="method", values="text")
+    wide = curve.assign(
+        text=[f"{r.quality:.1f} [{r.low:.1f}, {r.high:.1f}]" for r in curve.itertuples()]
+    ).pivot(index="x", columns="method", values="text")
     wide = wide[[m for m in NAMES if m in wide.columns]].rename(columns=NAMES)
     wide.columns.name = None
     wide.insert(0, "share of users (%)", [f"{100 * x:g}" for x in wide.index])
@@ -97,7 +117,12 @@ for title, curve in curves.items():
 # The paired differences at each share. Verdicts as everywhere: margin {glue:text}`rq4-margin` % of full fine-tuning's HR@10 at that share, corrected over all shares of a column (Holm).
 
 # %% tags=["remove-input"]
-PAIRS = {f"{NAMES[ADAPTER]} minus full": (ADAPTER, "full"), "head only minus full": ("head", "full"), "full minus no source": ("full", "scratch"), f"{NAMES[ADAPTER]} minus no source": (ADAPTER, "scratch")}
+PAIRS = {
+    f"{NAMES[ADAPTER]} minus full": (ADAPTER, "full"),
+    "head only minus full": ("head", "full"),
+    "full minus no source": ("full", "scratch"),
+    f"{NAMES[ADAPTER]} minus no source": (ADAPTER, "scratch"),
+}
 
 for cell, found in recorded.items():
     if cell.title not in curves:
@@ -105,7 +130,12 @@ for cell, found in recorded.items():
     frame, crossings = comparisons.pair_table(found, TARGET, shares(TARGET), 1.0, PAIRS)
     display(Markdown(f"#### {cell.title[0].upper() + cell.title[1:]}"))
     show_table(frame, f"{cell.title}: differences in HR@10 (points) [95 %] and verdict; recorded")
-    display(Markdown("Where the sign changes:\n\n" + "\n".join(comparisons.crossing_words(name, c) for name, c in crossings.items())))
+    display(
+        Markdown(
+            "Where the sign changes:\n\n"
+            + "\n".join(comparisons.crossing_words(name, c) for name, c in crossings.items())
+        )
+    )
 
 # %% [markdown]
 # ## A larger source domain
@@ -116,21 +146,37 @@ for cell, found in recorded.items():
 # %% tags=["remove-input"]
 sources = {}
 for cell, found in recorded.items():
-    for factor, what in ((SOURCE, f"same budget (at most {STEPS[SOURCE]:,} steps)"), (STOPPED, f"until validation stops (at most {STEPS[STOPPED]:,} steps)")):
+    for factor, what in (
+        (SOURCE, f"same budget (at most {STEPS[SOURCE]:,} steps)"),
+        (STOPPED, f"until validation stops (at most {STEPS[STOPPED]:,} steps)"),
+    ):
         curve = comparisons.curve(found, factor, shares(factor))
         if not curve.empty:
             sources[f"{cell.title}; source {what}"] = (cell, factor, curve)
 if sources:
-    across = {title: {"no source": 100 * float(hits(ranks_by_seed(recorded[cell][Variant("scratch")])).mean())} for title, (cell, _, _) in sources.items() if Variant("scratch") in recorded[cell]}
-    _ = figures.plot_curves({title: curve for title, (_, _, curve) in sources.items()}, "share of the source's users (%)", across)
+    across = {
+        title: {"no source": 100 * float(hits(ranks_by_seed(recorded[cell][Variant("scratch")])).mean())}
+        for title, (cell, _, _) in sources.items()
+        if Variant("scratch") in recorded[cell]
+    }
+    _ = figures.plot_curves(
+        {title: curve for title, (_, _, curve) in sources.items()}, "share of the source's users (%)", across
+    )
 
 # %% tags=["remove-input"]
 for title, (cell, factor, curve) in sources.items():
-    frame, crossings = comparisons.pair_table(recorded[cell], factor, shares(factor), None, {f"{NAMES[ADAPTER]} minus full": (ADAPTER, "full")})
+    frame, crossings = comparisons.pair_table(
+        recorded[cell], factor, shares(factor), None, {f"{NAMES[ADAPTER]} minus full": (ADAPTER, "full")}
+    )
     for method in ("full", ADAPTER):
         rows = curve[curve["method"] == method].set_index("x")
-        frame[f"{NAMES[method]}, HR@10 (%) [95 %]"] = [f"{rows.loc[x, 'quality']:.1f} [{rows.loc[x, 'low']:.1f}, {rows.loc[x, 'high']:.1f}]" for x in frame.index]
-    steps = comparisons.source_steps(recorded[cell], factor, shares(factor), Path("results/study/sources.json"))
+        frame[f"{NAMES[method]}, HR@10 (%) [95 %]"] = [
+            f"{rows.loc[x, 'quality']:.1f} [{rows.loc[x, 'low']:.1f}, {rows.loc[x, 'high']:.1f}]"
+            for x in frame.index
+        ]
+    steps = comparisons.source_steps(
+        recorded[cell], factor, shares(factor), Path("results/study/sources.json")
+    )
     frame["source steps, mean [least, most]"] = [steps.get(x, "shipped") for x in frame.index]
     show_table(frame, f"{title}; recorded, {curve['seeds'].max()} seeds")
     display(Markdown("\n".join(comparisons.crossing_words(name, c) for name, c in crossings.items())))
@@ -140,7 +186,9 @@ for title, (cell, factor, curve) in sources.items():
 
 # %% tags=["remove-input", "hide-output"]
 agreement = comparisons.agreement(live, recorded)
-show_table(agreement, f"Live (profile {profile}, seeds {', '.join(map(str, question.seeds))}) beside recorded")
+show_table(
+    agreement, f"Live (profile {profile}, seeds {', '.join(map(str, question.seeds))}) beside recorded"
+)
 
 # %% tags=["remove-input"]
 display(Markdown(comparisons.agreement_sentence(agreement, profile)))

@@ -13,18 +13,58 @@ from transrec_core.models import ModelSpec, TransRec, fresh_backbone
 ITEMS, USERS = 40, 60
 
 BACKBONES = {
-    "bert": {"model_type": "bert", "vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-             "intermediate_size": 32, "max_position_embeddings": 16, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
-    "roberta": {"model_type": "roberta", "vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-                "intermediate_size": 32, "max_position_embeddings": 16, "pad_token_id": 0, "hidden_dropout_prob": 0.0,
-                "attention_probs_dropout_prob": 0.0},
-    "vit": {"model_type": "vit", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
-            "image_size": 16, "patch_size": 8, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
-    "distilbert": {"model_type": "distilbert", "vocab_size": 50, "dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32,
-                   "max_position_embeddings": 16, "dropout": 0.0, "attention_dropout": 0.0},
-}  # fmt: skip
+    "bert": {
+        "model_type": "bert",
+        "vocab_size": 50,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 16,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    },
+    "roberta": {
+        "model_type": "roberta",
+        "vocab_size": 50,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 16,
+        "pad_token_id": 0,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    },
+    "vit": {
+        "model_type": "vit",
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "image_size": 16,
+        "patch_size": 8,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    },
+    "distilbert": {
+        "model_type": "distilbert",
+        "vocab_size": 50,
+        "dim": 16,
+        "n_layers": 2,
+        "n_heads": 2,
+        "hidden_dim": 32,
+        "max_position_embeddings": 16,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+    },
+}
 BACKBONES["vit_mae"] = BACKBONES["vit"] | {"model_type": "vit_mae"}
-BACKBONES["beit"] = BACKBONES["vit"] | {"model_type": "beit", "drop_path_rate": 0.0, "layer_scale_init_value": 0.5}
+BACKBONES["beit"] = BACKBONES["vit"] | {
+    "model_type": "beit",
+    "drop_path_rate": 0.0,
+    "layer_scale_init_value": 0.5,
+}
 MODALITY = {family: "image" if family in ("vit", "vit_mae", "beit") else "text" for family in BACKBONES}
 
 
@@ -48,7 +88,9 @@ def interactions(items: int = ITEMS, users: int = USERS, seed: int = 0) -> Inter
 
 
 def domain(modality: str, seed: int = 0) -> Domain:
-    return Domain("tiny", catalog(modality, seed=seed), interactions(seed=seed), extra=interactions(seed=seed + 1))
+    return Domain(
+        "tiny", catalog(modality, seed=seed), interactions(seed=seed), extra=interactions(seed=seed + 1)
+    )
 
 
 def model(family: str = "bert", objective: str = "sasrec", pooling: str = "cls", seed: int = 0) -> TransRec:

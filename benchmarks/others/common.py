@@ -1,4 +1,6 @@
-"""What both sides of a comparison share. It needs torch alone, since other libraries' environments have no transrec_core."""
+"""What both sides of a comparison share. It needs torch alone, since other libraries' environments have no
+transrec_core.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def train(folder: Path, model: nn.Module, pooled: Callable[[dict[str, Tensor]], 
     """Times training steps: the squared distance of mean-pooled states to fixed vectors, with fused AdamW.
 
     Args:
-        folder: with the batch. model: its ``requires_grad`` says what trains. pooled: features -> mean-pooled states [k, H].
+        folder: with the batch.
+        model: its ``requires_grad`` says what trains.
+        pooled: features -> mean-pooled states [k, H].
 
     Returns:
         "times" of a step, and "check": how many parameters train and the losses.
@@ -61,7 +65,11 @@ def train(folder: Path, model: nn.Module, pooled: Callable[[dict[str, Tensor]], 
 
     median_seconds(step, WARM_UP)
     times = {"": median_seconds(step, STEPS)}
-    return {"times": times, "check": {"trained parameters": sum(p.numel() for p in trained)} | {f"loss {i}": loss for i, loss in enumerate(losses)}}
+    return {
+        "times": times,
+        "check": {"trained parameters": sum(p.numel() for p in trained)}
+        | {f"loss {i}": loss for i, loss in enumerate(losses)},
+    }
 
 
 def report(result: dict[str, Any], *packages: str) -> None:

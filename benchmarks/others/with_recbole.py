@@ -1,4 +1,6 @@
-"""Full ranking by RecBole's trainer and evaluator, with the weights of our user encoder.    python with_recbole.py FOLDER"""
+"""Full ranking by RecBole's trainer and evaluator, with the weights of our user encoder.    python
+with_recbole.py FOLDER
+"""
 
 import sys
 from pathlib import Path
@@ -12,7 +14,12 @@ from recbole.trainer import Trainer
 from torch import Tensor
 
 BLOCK = 200  # its default is 4,096 users at once; we take as many as make four million scores
-OURS = {"query": "attention.query", "key": "attention.key", "value": "attention.value", "dense": "attention.output"}
+OURS = {
+    "query": "attention.query",
+    "key": "attention.key",
+    "value": "attention.value",
+    "dense": "attention.output",
+}
 NORMS = {"multi_head_attention.LayerNorm": "attention_norm", "feed_forward.LayerNorm": "ffn_norm"}
 
 
@@ -47,13 +54,30 @@ sys.argv = sys.argv[:1]  # RecBole reads the command line itself
 weights = torch.load(folder / "sasrec.pt")
 length, dim = weights["positions.weight"].shape
 settings = {
-    "data_path": str(folder), "USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "TIME_FIELD": "timestamp",
-    "load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "MAX_ITEM_LIST_LENGTH": length, "hidden_size": dim, "inner_size": 4 * dim,
-    "n_layers": 2, "n_heads": 2, "hidden_act": "gelu", "layer_norm_eps": 1e-5, "loss_type": "CE", "train_neg_sample_args": None,
+    "data_path": str(folder),
+    "USER_ID_FIELD": "user_id",
+    "ITEM_ID_FIELD": "item_id",
+    "TIME_FIELD": "timestamp",
+    "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+    "MAX_ITEM_LIST_LENGTH": length,
+    "hidden_size": dim,
+    "inner_size": 4 * dim,
+    "n_layers": 2,
+    "n_heads": 2,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-5,
+    "loss_type": "CE",
+    "train_neg_sample_args": None,
     "eval_args": {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "full"},
-    "metrics": ["Hit", "NDCG", "MRR"], "topk": [1, 5, 10, 20], "valid_metric": "MRR@10", "metric_decimal_place": 6,
-    "use_gpu": False, "show_progress": False, "state": "ERROR", "checkpoint_dir": str(folder / "saved"),
-}  # fmt: skip
+    "metrics": ["Hit", "NDCG", "MRR"],
+    "topk": [1, 5, 10, 20],
+    "valid_metric": "MRR@10",
+    "metric_decimal_place": 6,
+    "use_gpu": False,
+    "show_progress": False,
+    "state": "ERROR",
+    "checkpoint_dir": str(folder / "saved"),
+}
 config = Config(model="SASRec", dataset="inter", config_dict=settings)
 dataset = create_dataset(config)
 test = data_preparation(config, dataset)[2]
@@ -68,7 +92,12 @@ def evaluate() -> dict[str, float]:
 
 
 found = evaluate()
-check = {"users": len(test.dataset), "items": dataset.item_num - 1, "HR@10": found["hit@10"], "NDCG@10": found["ndcg@10"]}
+check = {
+    "users": len(test.dataset),
+    "items": dataset.item_num - 1,
+    "HR@10": found["hit@10"],
+    "NDCG@10": found["ndcg@10"],
+}
 times = {"": median_seconds(evaluate, EVALUATIONS)}
 config["eval_batch_size"] = BLOCK
 test.update_config(config)

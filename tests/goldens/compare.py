@@ -17,8 +17,11 @@ from transrec_core.models import ModelSpec, TransRec, load_backbone
 HERE = Path(__file__).parent
 SIZES = {"item_size": 4, "user_size": 4, "encoders": "item", "train_head": False}
 CONFIGS = {
-    "parallel": {"activation": "relu"}, "lora": {"alpha": 8}, "dora": {"alpha": 8}, "rslora": {"alpha": 8},
-}  # fmt: skip
+    "parallel": {"activation": "relu"},
+    "lora": {"alpha": 8},
+    "dora": {"alpha": 8},
+    "rslora": {"alpha": 8},
+}
 NOTES = {
     ("pfeiffer", "adapters"): "with original_ln_before=False",
     ("prompt", "peft"): "position embeddings zero; PEFT's prompt is normalised first",
@@ -33,7 +36,9 @@ def names() -> list[str]:
 
 
 def difference(name: str) -> tuple[float, float]:
-    """Largest absolute difference between our output and a golden's, and the largest change that the adapter makes to the output."""
+    """Largest absolute difference between our output and a golden's, and the largest change that the
+    adapter makes to the output.
+    """
     family, method, library = name.split("-")
     golden = load_file(HERE / f"{name}.safetensors")
     features = load_file(HERE / family / "inputs.safetensors")
@@ -58,14 +63,22 @@ def table() -> pd.DataFrame:
         with safe_open(HERE / f"{name}.safetensors", framework="pt") as file:
             versions = file.metadata()
         off, effect = difference(name)
-        rows.append({
-            "method": method, "backbone": family, "against": f"{library} {versions[library]}", "max |difference|": off,
-            "max |effect|": effect, "note": NOTES.get((method, library), ""),
-        })  # fmt: skip
+        rows.append(
+            {
+                "method": method,
+                "backbone": family,
+                "against": f"{library} {versions[library]}",
+                "max |difference|": off,
+                "max |effect|": effect,
+                "note": NOTES.get((method, library), ""),
+            }
+        )
     return pd.DataFrame(rows)
 
 
-def _ours(golden: dict[str, Tensor], family: str, method: str, library: str, backbone: torch.nn.Module) -> dict[str, Tensor]:
+def _ours(
+    golden: dict[str, Tensor], family: str, method: str, library: str, backbone: torch.nn.Module
+) -> dict[str, Tensor]:
     """A golden's parameters under our names."""
     found: dict[str, Tensor] = {}
     for key, value in golden.items():
@@ -91,10 +104,24 @@ def _ours(golden: dict[str, Tensor], family: str, method: str, library: str, bac
 def _site(key: str, layer: int, family: str, method: str) -> str:
     """Our path of the site that a golden's key speaks of."""
     bert, vit = {"base": f"encoder/layer/{layer}"}, {"base": f"layers/{layer}"}
-    bert |= {"attention": "attention/output/dense", "ffn": "output/dense", "query": "attention/self/query", "key": "attention/self/key",
-             "value": "attention/self/value", "hidden": "intermediate", "attend": "attention/self"}  # fmt: skip
-    vit |= {"attention": "attention/o_proj", "ffn": "mlp/fc2", "query": "attention/q_proj", "key": "attention/k_proj",
-            "value": "attention/v_proj", "hidden": "mlp/activation_fn", "attend": "attention"}  # fmt: skip
+    bert |= {
+        "attention": "attention/output/dense",
+        "ffn": "output/dense",
+        "query": "attention/self/query",
+        "key": "attention/self/key",
+        "value": "attention/self/value",
+        "hidden": "intermediate",
+        "attend": "attention/self",
+    }
+    vit |= {
+        "attention": "attention/o_proj",
+        "ffn": "mlp/fc2",
+        "query": "attention/q_proj",
+        "key": "attention/k_proj",
+        "value": "attention/v_proj",
+        "hidden": "mlp/activation_fn",
+        "attend": "attention",
+    }
     paths = bert if family == "bert" else vit
     if method == "prefix":
         role = "attend"
@@ -110,14 +137,23 @@ def _site(key: str, layer: int, family: str, method: str) -> str:
 def _parts(key: str, value: Tensor) -> dict[str, Tensor]:
     """Our parameter names for one of a golden's parameters."""
     endings = {
-        "adapter_down.0.W_left": ("down.s", lambda v: v[..., 0]), "adapter_down.0.W_right": ("down.t", lambda v: v[:, 0]),
-        "adapter_up.W_left": ("up.s", lambda v: v[..., 0]), "adapter_up.W_right": ("up.t", lambda v: v[:, 0]),
-        "adapter_down.0.b": ("down.bias", None), "adapter_up.b": ("up.bias", None),
-        "adapter_down.0.weight": ("down.weight", None), "adapter_down.0.bias": ("down.bias", None),
-        "adapter_up.weight": ("up.weight", None), "adapter_up.bias": ("up.bias", None),
-        "lora_A": ("a", None), "lora_B": ("b", None), "lora_A.default.weight": ("a", None), "lora_B.default.weight": ("b", None),
-        "lora_magnitude_vector.default.weight": ("magnitude", None), "ia3_l.default": ("l", torch.flatten),
-    }  # fmt: skip
+        "adapter_down.0.W_left": ("down.s", lambda v: v[..., 0]),
+        "adapter_down.0.W_right": ("down.t", lambda v: v[:, 0]),
+        "adapter_up.W_left": ("up.s", lambda v: v[..., 0]),
+        "adapter_up.W_right": ("up.t", lambda v: v[:, 0]),
+        "adapter_down.0.b": ("down.bias", None),
+        "adapter_up.b": ("up.bias", None),
+        "adapter_down.0.weight": ("down.weight", None),
+        "adapter_down.0.bias": ("down.bias", None),
+        "adapter_up.weight": ("up.weight", None),
+        "adapter_up.bias": ("up.bias", None),
+        "lora_A": ("a", None),
+        "lora_B": ("b", None),
+        "lora_A.default.weight": ("a", None),
+        "lora_B.default.weight": ("b", None),
+        "lora_magnitude_vector.default.weight": ("magnitude", None),
+        "ia3_l.default": ("l", torch.flatten),
+    }
     for ending, (ours, change) in endings.items():
         if key.endswith("." + ending):
             return {ours: value if change is None else change(value)}

@@ -1,13 +1,15 @@
 """Writes the goldens: outputs of independent implementations, to which tests and the book compare ours.
 
-It shares no code with this project and runs in an environment of its own, because `adapters` 1.3 needs an older transformers:
+It shares no code with this project and runs in an environment of its own, because `adapters` 1.3 needs an
+older transformers:
 
     python -m venv /tmp/goldens
     /tmp/goldens/bin/pip install torch==2.13.0 transformers==4.57.6 adapters==1.3.0 peft==0.17.1
     /tmp/goldens/bin/python tests/goldens/make.py
 
-For each backbone: a folder with its weights (`config.json`, `model.safetensors`) and `inputs.safetensors`; for each method a file
-`BACKBONE-METHOD-LIBRARY.safetensors` with the adapter's parameters under that library's names and the `output`. Versions are in the files' metadata.
+For each backbone: a folder with its weights (`config.json`, `model.safetensors`) and `inputs.safetensors`;
+for each method a file `BACKBONE-METHOD-LIBRARY.safetensors` with the adapter's parameters under that
+library's names and the `output`. Versions are in the files' metadata.
 """
 
 from __future__ import annotations
@@ -22,11 +24,18 @@ from safetensors.torch import save_file
 from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 
 HERE = Path(__file__).parent
-SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
-         "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # fmt: skip
+SMALL = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
 
-#: Bottlenecks here read and correct the sublayer's output; that is what `adapters` does with original_ln_before=False.
-#: DoRA is compared to PEFT only: `adapters` 1.3 also stretches the bias, which the paper's equation leaves alone.
+#: Bottlenecks here read and correct the sublayer's output; that is what `adapters` does with
+#: original_ln_before=False. DoRA is compared to PEFT only: `adapters` 1.3 also stretches the bias, which the
+#: paper's equation leaves alone.
 ADAPTERS = {
     "houlsby": adapters.DoubleSeqBnConfig(reduction_factor=4, non_linearity="gelu"),
     "pfeiffer": adapters.SeqBnConfig(reduction_factor=4, non_linearity="gelu", original_ln_before=False),
@@ -47,7 +56,9 @@ def peft_configs(family: str) -> dict[str, peft.PeftConfig]:
         "lora": peft.LoraConfig(r=4, lora_alpha=8, target_modules=targets, **KINDS),
         "rslora": peft.LoraConfig(r=4, lora_alpha=8, target_modules=targets, use_rslora=True, **KINDS),
         "dora": peft.LoraConfig(r=4, lora_alpha=8, target_modules=targets, use_dora=True, **KINDS),
-        "ia3": peft.IA3Config(target_modules=r".*(key|value|layer\.\d+\.output\.dense)", feedforward_modules=ffn, **KINDS),
+        "ia3": peft.IA3Config(
+            target_modules=r".*(key|value|layer\.\d+\.output\.dense)", feedforward_modules=ffn, **KINDS
+        ),
     }
     if family == "bert":
         found["prompt"] = peft.PromptTuningConfig(num_virtual_tokens=4, **KINDS)
@@ -57,9 +68,13 @@ def peft_configs(family: str) -> dict[str, peft.PeftConfig]:
 def backbone(family: str) -> torch.nn.Module:
     torch.manual_seed(7)
     if family == "bert":
-        model = BertModel(BertConfig(vocab_size=50, max_position_embeddings=16, attn_implementation="eager", **SMALL), add_pooling_layer=False)
-        # Eager attention, because with "sdpa" `adapters` 1.3 lets prompt tokens look at padding.
-        # PEFT gives prompt tokens a position and moves the title's; without position embeddings the two prompts mean the same.
+        model = BertModel(
+            BertConfig(vocab_size=50, max_position_embeddings=16, attn_implementation="eager", **SMALL),
+            add_pooling_layer=False,
+        )
+        # Eager attention, because with "sdpa" `adapters` 1.3 lets prompt tokens look at padding. PEFT gives
+        # prompt tokens a position and moves the title's; without position embeddings the two prompts mean the
+        # same.
         for table in (model.embeddings.position_embeddings, model.embeddings.token_type_embeddings):
             torch.nn.init.zeros_(table.weight)
     else:
@@ -86,10 +101,22 @@ def inputs(family: str) -> dict[str, torch.Tensor]:
     return {"input_ids": torch.randint(5, 50, (4, 8), generator=generator) * mask, "attention_mask": mask}
 
 
-def write(name: str, model: torch.nn.Module, added: dict[str, torch.Tensor], features: dict[str, torch.Tensor], library: str, strip: int = 0) -> None:
+def write(
+    name: str,
+    model: torch.nn.Module,
+    added: dict[str, torch.Tensor],
+    features: dict[str, torch.Tensor],
+    library: str,
+    strip: int = 0,
+) -> None:
     with torch.no_grad():
         output = model.eval()(**features).last_hidden_state[:, strip:]
-    versions = {"torch": torch.__version__, "transformers": transformers.__version__, "adapters": adapters.__version__, "peft": peft.__version__}
+    versions = {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "adapters": adapters.__version__,
+        "peft": peft.__version__,
+    }
     tensors = {key: value.detach().clone().contiguous() for key, value in added.items()}
     save_file({**tensors, "output": output.contiguous()}, HERE / f"{name}-{library}.safetensors", versions)
 
@@ -100,18 +127,28 @@ for family in ("bert", "vit"):
     save_file(features, HERE / family / "inputs.safetensors")
     for method, config in ADAPTERS.items():
         if (family, method) == ("vit", "parallel"):
-            continue  # in a pre-norm encoder `adapters` feeds it the residual stream; here, as in the paper's equation, the sublayer's input
+            # in a pre-norm encoder `adapters` feeds it the residual stream; here, as in the paper's equation,
+            # the sublayer's input
+            continue
         model = backbone(family)
         before = {name for name, _ in model.named_parameters()}
         adapters.init(model)
         model.add_adapter("a", config=config)
         model.set_active_adapters("a")
-        added = {name: p for name, p in model.named_parameters() if ".a." in name or "shared" in name or "phm" in name}
+        added = {
+            name: p
+            for name, p in model.named_parameters()
+            if ".a." in name or "shared" in name or "phm" in name
+        }
         assert added and not before & set(added)
         stir(added.values(), 10)
         write(f"{family}-{method}", model, added, features, "adapters", 4 if method == "prompt" else 0)
     for method, config in peft_configs(family).items():
         model = peft.get_peft_model(backbone(family), config)
-        added = {name: p for name, p in model.named_parameters() if any(part in name for part in ("lora_", "ia3_l", "prompt_encoder"))}
+        added = {
+            name: p
+            for name, p in model.named_parameters()
+            if any(part in name for part in ("lora_", "ia3_l", "prompt_encoder"))
+        }
         stir(added.values(), 10)
         write(f"{family}-{method}", model, added, features, "peft", 4 if method == "prompt" else 0)

@@ -1,33 +1,16 @@
-"""Adapters: small trained modules on a frozen model. Importing a method's file here registers it."""
+"""Adapters: small trained modules on a frozen model. A file in ``methods/`` is a method; names are
+imported when asked for.
+"""
 
-from transrec_core.adapters.base import METHODS, Adapter, AdapterConfig
-from transrec_core.adapters.bottleneck import Houlsby, Parallel, Pfeiffer
-from transrec_core.adapters.compacter import Compacter
-from transrec_core.adapters.dora import DoRA
-from transrec_core.adapters.k_adapter import KAdapter
-from transrec_core.adapters.lora import LoRA, RsLoRA
-from transrec_core.adapters.mixin import AdapterMixin
-from transrec_core.adapters.prompt import Prefix, Prompt
-from transrec_core.adapters.scaling import IA3, BitFit, LayerNormTuning
-from transrec_core.adapters.side import Side
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "IA3",
-    "METHODS",
-    "Adapter",
-    "AdapterConfig",
-    "AdapterMixin",
-    "BitFit",
-    "Compacter",
-    "DoRA",
-    "Houlsby",
-    "KAdapter",
-    "LayerNormTuning",
-    "LoRA",
-    "Parallel",
-    "Pfeiffer",
-    "Prefix",
-    "Prompt",
-    "RsLoRA",
-    "Side",
-]
+from transrec_core.base.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from transrec_core.adapters.base import Adapter as Adapter
+    from transrec_core.adapters.config import AdapterConfig as AdapterConfig
+    from transrec_core.adapters.mixin import AdapterMixin as AdapterMixin
+    from transrec_core.adapters.registry import METHODS as METHODS
+
+_HOMES = {"Adapter": "base", "AdapterConfig": "config", "AdapterMixin": "mixin", "METHODS": "registry"}
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -1,7 +1,8 @@
 """Where the parts of an encoder sit that an adapter can act on.
 
-An adapter method asks for *roles* ("attention", "ffn", "query", ...); this table says which module plays the role in
-each family of encoders. A new backbone is one entry here. Nothing else in the project knows a backbone's attribute names.
+An adapter method asks for *roles* ("attention", "ffn", "query", ...); this table says which module plays the
+role in each family of encoders. A new backbone is one entry here. Nothing else in the project knows a
+backbone's attribute names.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from functools import partial
 
 from torch import nn
 
-from transrec_core.errors import UserError
+from transrec_core.base.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,11 @@ class Anatomy:
         embeddings: what turns tokens or patches into the first layer's input.
         table: the word table or the patch projection in it; None where the encoder reads vectors.
         layers: the list of transformer layers.
-        attend: the module that mixes values by attention (for Hugging Face: the one handed to the attention function).
-        query: query projection. key: key projection. value: value projection.
+        attend: the module that mixes values by attention (for Hugging Face: the one handed to the attention
+            function).
+        query: query projection.
+        key: key projection.
+        value: value projection.
         attention: linear map at the end of the attention sublayer, before its residual sum.
         expand: first linear map of the feed-forward sublayer.
         hidden: the module whose output is the feed-forward sublayer's inner activation.
@@ -101,7 +105,8 @@ _SASREC = Anatomy(
     norms=("attention_norm", "ffn_norm"),
 )
 
-#: ``config.model_type`` of an encoder -> its anatomy. ViT-MAE weights are loaded into a ViTModel, hence the same anatomy.
+#: ``config.model_type`` of an encoder -> its anatomy. ViT-MAE weights are loaded into a ViTModel, hence the
+#: same anatomy.
 ANATOMY: dict[str, Anatomy] = {
     "bert": _BERT,
     "roberta": _BERT,
@@ -112,8 +117,8 @@ ANATOMY: dict[str, Anatomy] = {
     "sasrec": _SASREC,
 }
 
-#: Roles of the modules in a layer; besides these there are "norm" in a layer, and "embeddings", "table", "states", "readout" and
-#: "head" of an encoder.
+#: Roles of the modules in a layer; besides these there are "norm" in a layer, and "embeddings", "table",
+#: "states", "readout" and "head" of an encoder.
 ROLES = ("attend", "query", "key", "value", "attention", "expand", "hidden", "ffn")
 
 
@@ -157,7 +162,8 @@ def encoder_sites(encoder: nn.Module, model_type: str, prefix: str, name: str, w
         width: size of its hidden states.
 
     Raises:
-        UserError: if the family has no entry, or the entry does not fit the module (with the module tree to read it from).
+        UserError: if the family has no entry, or the entry does not fit the module (with the module tree to
+            read it from).
     """
     if model_type not in ANATOMY:
         raise UserError(
@@ -168,7 +174,9 @@ def encoder_sites(encoder: nn.Module, model_type: str, prefix: str, name: str, w
     try:
         layers = list(encoder.get_submodule(anatomy.layers).children())
         here = partial(Site, encoder=name, width=width, n_layers=len(layers), root=encoder)
-        found = [here(f"{prefix}.{anatomy.embeddings}", encoder.get_submodule(anatomy.embeddings), "embeddings")]
+        found = [
+            here(f"{prefix}.{anatomy.embeddings}", encoder.get_submodule(anatomy.embeddings), "embeddings")
+        ]
         if anatomy.table is not None:
             found.append(here(f"{prefix}.{anatomy.table}", encoder.get_submodule(anatomy.table), "table"))
         for index, layer in enumerate(layers):
@@ -178,7 +186,9 @@ def encoder_sites(encoder: nn.Module, model_type: str, prefix: str, name: str, w
             feeds = {"hidden": parts["ffn"]}
             for role, module in parts.items():
                 path = f"{base}.{getattr(anatomy, role)}"
-                found.append(here(path, module, role, layer=index, source=source.get(role), feeds=feeds.get(role)))
+                found.append(
+                    here(path, module, role, layer=index, source=source.get(role), feeds=feeds.get(role))
+                )
             for path in anatomy.norms:
                 found.append(here(f"{base}.{path}", layer.get_submodule(path), "norm", layer=index))
     except AttributeError as error:
@@ -190,5 +200,7 @@ def encoder_sites(encoder: nn.Module, model_type: str, prefix: str, name: str, w
 
 
 def _entry(model_type: str) -> str:
-    fields = ", ".join(f'{field}="..."' for field in Anatomy.__dataclass_fields__ if field not in ("norms", "table"))
+    fields = ", ".join(
+        f'{field}="..."' for field in Anatomy.__dataclass_fields__ if field not in ("norms", "table")
+    )
     return f'    "{model_type}": Anatomy({fields}, norms=("...",)),'

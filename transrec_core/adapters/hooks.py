@@ -1,7 +1,7 @@
 """How an adapter gets hold of a site: a hook for each role (see the table at the top of ``base.py``).
 
-Hooks are set once for each site and stay; what acts is decided at each call, by ``apply``. They are partials and bound methods, which
-``copy.deepcopy`` takes along, so a copied model has adapters of its own.
+Hooks are set once for each site and stay; what acts is decided at each call, by ``apply``. They are partials
+and bound methods, which ``copy.deepcopy`` takes along, so a copied model has adapters of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from transrec_core.adapters.anatomy import Site
-from transrec_core.errors import UserError
+from transrec_core.base.errors import UserError
 
 Apply = Callable[[Any, Any], Any]
 
@@ -25,7 +25,9 @@ Apply = Callable[[Any, Any], Any]
 EXTENDED = "sdpa_with_prefix"
 
 
-def _extended_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any) -> Any:
+def _extended_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+) -> Any:
     extend = getattr(module, "extend_keys", None)
     if extend is not None:
         key, value, attention_mask = extend(None, (key, value, attention_mask))
@@ -40,7 +42,9 @@ def install(site: Site, apply: Apply, prompt_tokens: Callable[[], int]) -> None:
     """Lets ``apply(x, y)`` act at a site.
 
     Args:
-        site: where. apply: returns what takes the place of y. prompt_tokens: how many tokens the active prompts add at this site.
+        site: where.
+        apply: returns what takes the place of y.
+        prompt_tokens: how many tokens the active prompts add at this site.
     """
     if site.role == "attend":
         _hook_attention(site, apply)
@@ -59,7 +63,8 @@ def _after(apply: Apply, module: nn.Module, args: tuple[Any, ...], output: Any) 
 
 
 class _Sublayer:
-    # The sublayer's input is seen when its first module is called, its output when the last one has been; in between it waits here.
+    # The sublayer's input is seen when its first module is called, its output when the last one has been; in
+    # between it waits here.
     def __init__(self, apply: Apply) -> None:
         self.apply = apply
         self.seen: Tensor | None = None
@@ -75,13 +80,16 @@ class _Sublayer:
 def _hook_attention(site: Site, apply: Apply) -> None:
     if isinstance(site.root, PreTrainedModel) and site.root.config._attn_implementation != EXTENDED:
         if site.root.config._attn_implementation != "sdpa":
-            raise UserError(f"a prefix needs attn_implementation='sdpa', not '{site.root.config._attn_implementation}': load the encoder with it")
+            raise UserError(
+                f"a prefix needs attn_implementation='sdpa', not '{site.root.config._attn_implementation}': load the encoder with it"
+            )
         site.root.set_attn_implementation(EXTENDED)  # the same computation, with a place for more keys
     cast(Any, site.module).extend_keys = apply
 
 
 def _hook_embeddings(site: Site, apply: Apply, prompt_tokens: Callable[[], int]) -> None:
-    # Prompt tokens enter behind the embeddings, the padding mask is told of them, and they leave the encoder's output.
+    # Prompt tokens enter behind the embeddings, the padding mask is told of them, and they leave the
+    # encoder's output.
     assert site.root is not None
     site.root.register_forward_pre_hook(partial(_widen_mask, prompt_tokens), with_kwargs=True)
     site.root.register_forward_hook(partial(_strip, prompt_tokens))
@@ -96,7 +104,10 @@ def _widen_mask(
     prompt_tokens: Callable[[], int], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     mask, n = kwargs.get("attention_mask"), prompt_tokens()
-    return args, kwargs if mask is None or n == 0 else {**kwargs, "attention_mask": F.pad(mask, (n, 0), value=1)}
+    return args, kwargs if mask is None or n == 0 else {
+        **kwargs,
+        "attention_mask": F.pad(mask, (n, 0), value=1),
+    }
 
 
 def _strip(prompt_tokens: Callable[[], int], module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:

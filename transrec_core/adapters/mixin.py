@@ -20,10 +20,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from transrec_core.adapters.anatomy import Site
-from transrec_core.adapters.base import Adapter, AdapterConfig, build_adapter, method
+from transrec_core.adapters.base import Adapter
+from transrec_core.adapters.build import build_adapter
+from transrec_core.adapters.config import AdapterConfig
 from transrec_core.adapters.hooks import install
-from transrec_core.errors import UserError
-from transrec_core.files import atomic_write, save_tensors
+from transrec_core.adapters.registry import method
+from transrec_core.adapters.weights import save_tensors
+from transrec_core.base.errors import UserError
+from transrec_core.base.files import atomic_write
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -43,7 +47,9 @@ A *{method}* adapter for a TransRec (encoders: {encoders}), {count} parameters w
 
 
 class AdapterMixin:
-    """Adapters by name on the modules of a host. The host sets up ``_init_adapters()`` once in its constructor."""
+    """Adapters by name on the modules of a host. The host sets up ``_init_adapters()`` once in its
+    constructor.
+    """
 
     adapters: nn.ModuleDict  # {adapter name: {site path with "/" for ".": Adapter}}
     active_adapters: tuple[str, ...]
@@ -62,13 +68,16 @@ class AdapterMixin:
         raise NotImplementedError
 
     def add_adapter(self, name: str, config: AdapterConfig) -> None:
-        """Adds an adapter and makes it the active one. It changes no output until trained, and trains nothing by itself.
+        """Adds an adapter and makes it the active one. It changes no output until trained, and trains nothing
+        by itself.
 
         Raises:
             UserError: if the name is taken or not fit for a folder, or the configuration reaches no module.
         """
         if name in self.adapters:
-            raise UserError(f"there is an adapter '{name}' already; delete_adapter it first or choose another name")
+            raise UserError(
+                f"there is an adapter '{name}' already; delete_adapter it first or choose another name"
+            )
         if not name or any(c in name for c in "./\\ "):
             raise UserError(f"adapter name '{name}' is not fit for a folder: no dots, slashes or spaces")
         sites = self.sites()
@@ -76,9 +85,13 @@ class AdapterMixin:
         weight = next(cast(nn.Module, self).parameters())
         for site in sites:
             if site.path in built and site.path not in self._hooked:
-                install(site, partial(self._apply_adapters, site.path), partial(self._prompt_tokens, site.path))
+                install(
+                    site, partial(self._apply_adapters, site.path), partial(self._prompt_tokens, site.path)
+                )
                 self._hooked.add(site.path)
-        self.adapters[name] = nn.ModuleDict({_key(path): adapter.to(weight.device, weight.dtype) for path, adapter in built.items()})
+        self.adapters[name] = nn.ModuleDict(
+            {_key(path): adapter.to(weight.device, weight.dtype) for path, adapter in built.items()}
+        )
         self.adapter_configs[name] = config
         self.set_adapter(name)
 
@@ -102,15 +115,20 @@ class AdapterMixin:
     def acts_on(self, *prefixes: str) -> bool:
         """Whether an active adapter acts on a module whose path starts with one of ``prefixes``."""
         keys = tuple(_key(prefix) for prefix in prefixes)
-        return any(key.startswith(keys) for name in self.active_adapters for key in cast(nn.ModuleDict, self.adapters[name]))
+        return any(
+            key.startswith(keys)
+            for name in self.active_adapters
+            for key in cast(nn.ModuleDict, self.adapters[name])
+        )
 
     def set_adapter(self, names: str | Iterable[str], combine: Literal["stack", "average"] = "stack") -> None:
         """Makes these adapters, and no other, act.
 
         Args:
             names: one name, or several.
-            combine: several act one after the other, each on what the one before made ("stack"), or all on the same output, of which
-                the mean is taken ("average"; an adapter that has nothing at a module counts with the unchanged output).
+            combine: several act one after the other, each on what the one before made ("stack"), or all on
+                the same output, of which the mean is taken ("average"; an adapter that has nothing at a
+                module counts with the unchanged output).
 
         Raises:
             UserError: if there is no such adapter, or a soft prompt is to be averaged.
@@ -119,8 +137,14 @@ class AdapterMixin:
         for name in names:
             if name not in self.adapters:
                 raise UserError(f"no adapter '{name}' (there are: {', '.join(self.adapters) or 'none'})")
-            if combine == "average" and len(names) > 1 and not method(self.adapter_configs[name].method).averages:
-                raise UserError(f"adapter '{name}' is a soft prompt: it adds to a sequence, so there is no mean to take; stack it")
+            if (
+                combine == "average"
+                and len(names) > 1
+                and not method(self.adapter_configs[name].method).averages
+            ):
+                raise UserError(
+                    f"adapter '{name}' is a soft prompt: it adds to a sequence, so there is no mean to take; stack it"
+                )
         if combine not in ("stack", "average"):
             raise UserError(f"combine is 'stack' or 'average', not '{combine}'")
         self.active_adapters, self.combine = names, combine
@@ -160,7 +184,8 @@ class AdapterMixin:
         self.adapters[name].requires_grad_(True)
 
     def merge_adapter(self, name: str) -> None:
-        """Folds a linear adapter into the base weights and disables it; :meth:`unmerge_adapter` brings the base back.
+        """Folds a linear adapter into the base weights and disables it; :meth:`unmerge_adapter` brings the
+        base back.
 
         Raises:
             UserError: if there is no such adapter, it is not linear, or one is merged already.
@@ -193,7 +218,8 @@ class AdapterMixin:
                 parameter.copy_(value)
 
     def save_adapter(self, folder: str | Path, name: str) -> None:
-        """Writes one adapter: ``adapter_model.safetensors``, ``adapter_config.json`` and a model card ``README.md``.
+        """Writes one adapter: ``adapter_model.safetensors``, ``adapter_config.json`` and a model card
+        ``README.md``.
 
         The folder can go to a hub by ``huggingface_hub.upload_folder``; nothing here uses the network.
 
@@ -209,20 +235,28 @@ class AdapterMixin:
         config = self.adapter_configs[name]
         atomic_write(folder / CONFIG_FILE, config.model_dump_json(indent=2) + "\n")
         count = sum(v.numel() for v in tensors.values())
-        atomic_write(folder / "README.md", _CARD.format(method=config.method, name=name, count=f"{count:,}", encoders=config.encoders))
+        atomic_write(
+            folder / "README.md",
+            _CARD.format(method=config.method, name=name, count=f"{count:,}", encoders=config.encoders),
+        )
 
     def load_adapter(self, folder: str | Path, name: str) -> None:
         """Adds the adapter saved in ``folder`` under ``name`` and activates it.
 
         Raises:
-            UserError: if a file is missing or damaged, or the adapter does not fit this model. The model is then unchanged.
+            UserError: if a file is missing or damaged, or the adapter does not fit this model. The model is
+                then unchanged.
         """
         folder = Path(folder)
         for file in (CONFIG_FILE, WEIGHTS_FILE):
             if not (folder / file).is_file():
-                raise UserError(f"{folder / file}: not found; {folder} is no adapter folder (save_adapter writes one)")
+                raise UserError(
+                    f"{folder / file}: not found; {folder} is no adapter folder (save_adapter writes one)"
+                )
         try:
-            config = AdapterConfig.model_validate(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
+            config = AdapterConfig.model_validate(
+                json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+            )
             tensors = load_file(folder / WEIGHTS_FILE)
         except (ValidationError, ValueError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
@@ -237,7 +271,9 @@ class AdapterMixin:
             self.delete_adapter(name)
             self.set_adapter(before, combine)
             first = (wrong or sorted(extra))[0].replace("/", ".")
-            raise UserError(f"{folder}: adapter does not fit this model at '{first}'; load it on the model it was made for")
+            raise UserError(
+                f"{folder}: adapter does not fit this model at '{first}'; load it on the model it was made for"
+            )
         self.adapters[name].load_state_dict(given)
 
     def trainable_parameters(self) -> tuple[int, int]:

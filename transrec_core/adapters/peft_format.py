@@ -1,6 +1,7 @@
 """LoRA, rsLoRA, DoRA and (IA)3 of the item encoder in the format of the PEFT library, both ways.
 
-A PEFT adapter is a folder with ``adapter_config.json`` and ``adapter_model.safetensors``; its keys are module paths from the wrapped encoder:
+A PEFT adapter is a folder with ``adapter_config.json`` and ``adapter_model.safetensors``; its keys are module
+paths from the wrapped encoder:
 
     base_model.model.<path>.lora_A.weight              [r, d_in]        LoRA's A
     base_model.model.<path>.lora_B.weight              [d_out, r]       LoRA's B
@@ -8,7 +9,8 @@ A PEFT adapter is a folder with ``adapter_config.json`` and ``adapter_model.safe
     base_model.model.<path>.ia3_l                      [d_out, 1]       (IA)3 on keys and values
     base_model.model.<path of the ffn>.ia3_l           [1, d_in]        (IA)3 on the inner activations, named by the map that reads them
 
-What PEFT has no place for (adapters of the user encoder, the head, LayerNorms) is left out of an export and has to be saved by ``save_adapter``.
+What PEFT has no place for (adapters of the user encoder, the head, LayerNorms) is left out of an export and
+has to be saved by ``save_adapter``.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from transrec_core.adapters.anatomy import Site
-from transrec_core.adapters.base import Adapter, AdapterConfig
+from transrec_core.adapters.base import Adapter
+from transrec_core.adapters.config import AdapterConfig
 from transrec_core.adapters.mixin import CONFIG_FILE, WEIGHTS_FILE, AdapterMixin
-from transrec_core.errors import UserError
-from transrec_core.files import atomic_write, save_tensors
+from transrec_core.adapters.weights import save_tensors
+from transrec_core.base.errors import UserError
+from transrec_core.base.files import atomic_write
 
 #: Our parameter -> what PEFT calls it.
 KEYS = {
@@ -54,10 +58,14 @@ def _group(model: AdapterMixin, name: str) -> nn.ModuleDict:
 
 
 def export_peft(model: AdapterMixin, name: str, folder: str | Path, base_model: str = "") -> None:
-    """Writes the item encoder's part of an adapter so that ``peft.PeftModel.from_pretrained(backbone, folder)`` reads it.
+    """Writes the item encoder's part of an adapter so that ``peft.PeftModel.from_pretrained(backbone,
+    folder)`` reads it.
 
     Args:
-        model: host of the adapter. name: of the adapter. folder: where to. base_model: name or path of the backbone, for the config.
+        model: host of the adapter.
+        name: of the adapter.
+        folder: where to.
+        base_model: name or path of the backbone, for the config.
 
     Raises:
         UserError: if there is no such adapter, or PEFT has no form for its method.
@@ -66,7 +74,9 @@ def export_peft(model: AdapterMixin, name: str, folder: str | Path, base_model: 
         raise UserError(f"no adapter '{name}' (there are: {', '.join(model.adapters) or 'none'})")
     config, group = model.adapter_configs[name], _group(model, name)
     if config.method not in KEYS:
-        raise UserError(f"PEFT has no form for '{config.method}' here (it has: {', '.join(sorted(KEYS))}); use save_adapter")
+        raise UserError(
+            f"PEFT has no form for '{config.method}' here (it has: {', '.join(sorted(KEYS))}); use save_adapter"
+        )
     tensors: dict[str, Tensor] = {}
     inner = []
     for path, site in _item_sites(model).items():
@@ -80,16 +90,28 @@ def export_peft(model: AdapterMixin, name: str, folder: str | Path, base_model: 
             tensors[f"{PREFIX}{path}.{theirs}"] = value.contiguous()
         inner += [path] if site.role == "hidden" else []
     if not tensors:
-        raise UserError(f"adapter '{name}' has nothing in the item encoder (encoders={config.encoders}), so there is nothing to export")
-    common = {"base_model_name_or_path": base_model, "task_type": "FEATURE_EXTRACTION", "inference_mode": True}
+        raise UserError(
+            f"adapter '{name}' has nothing in the item encoder (encoders={config.encoders}), so there is nothing to export"
+        )
+    common = {
+        "base_model_name_or_path": base_model,
+        "task_type": "FEATURE_EXTRACTION",
+        "inference_mode": True,
+    }
     targets = sorted({_split(key, config.method)[0] for key in tensors})
     if config.method == "ia3":
         fields: dict[str, Any] = {"peft_type": "IA3", "target_modules": targets, "feedforward_modules": inner}
     else:
         fields = {
-            "peft_type": "LORA", "target_modules": targets, "r": config.item_size, "lora_alpha": config.alpha or config.item_size,
-            "lora_dropout": config.dropout, "bias": "none", "use_dora": config.method == "dora", "use_rslora": config.method == "rslora",
-        }  # fmt: skip
+            "peft_type": "LORA",
+            "target_modules": targets,
+            "r": config.item_size,
+            "lora_alpha": getattr(config, "alpha", None) or config.item_size,
+            "lora_dropout": config.dropout,
+            "bias": "none",
+            "use_dora": config.method == "dora",
+            "use_rslora": config.method == "rslora",
+        }
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_tensors(folder / WEIGHTS_FILE, tensors, {"format": "pt"})
@@ -103,24 +125,31 @@ def import_peft(model: AdapterMixin, folder: str | Path, name: str) -> AdapterCo
         The configuration it was read as.
 
     Raises:
-        UserError: if a file is missing or damaged, the method has no counterpart here, or the adapter does not fit. The model is then unchanged.
+        UserError: if a file is missing or damaged, the method has no counterpart here, or the adapter does
+            not fit. The model is then unchanged.
     """
     folder = Path(folder)
     for file in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / file).is_file():
-            raise UserError(f"{folder / file}: not found; {folder} is no PEFT adapter with safetensors weights")
+            raise UserError(
+                f"{folder / file}: not found; {folder} is no PEFT adapter with safetensors weights"
+            )
     try:
         fields = dict(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
         tensors = load_file(folder / WEIGHTS_FILE)
     except (ValueError, TypeError, SafetensorError) as error:
-        raise UserError(f"{folder}: damaged adapter ({str(error).splitlines()[0]}); save or download it again") from None
+        raise UserError(
+            f"{folder}: damaged adapter ({str(error).splitlines()[0]}); save or download it again"
+        ) from None
     method = _method(fields, folder)
     sites = _item_sites(model)
     found: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         path, own = _split(key, method)
         if path not in sites:
-            raise UserError(f"{folder}: {method} can't act on '{key}' of this item encoder; it was made for another model or other targets")
+            raise UserError(
+                f"{folder}: {method} can't act on '{key}' of this item encoder; it was made for another model or other targets"
+            )
         found.setdefault(path, {})[own] = value.flatten() if method == "ia3" else value
     config = _config(fields, method, [sites[path] for path in found])
     before, combine = model.active_adapters, model.combine
@@ -137,13 +166,18 @@ def import_peft(model: AdapterMixin, folder: str | Path, name: str) -> AdapterCo
     except (ValueError, RuntimeError) as error:
         model.delete_adapter(name)
         model.set_adapter(before, combine)
-        raise UserError(f"{folder}: adapter does not fit this model: {' '.join(str(error).split())}") from None
+        raise UserError(
+            f"{folder}: adapter does not fit this model: {' '.join(str(error).split())}"
+        ) from None
     return config
 
 
 def _split(key: str, method: str) -> tuple[str, str]:
     for own, theirs in KEYS[method].items():
-        for ending in (theirs, theirs.removesuffix(".weight") + ".weight"):  # PEFT has written the magnitude with and without ".weight"
+        for ending in (
+            theirs,
+            theirs.removesuffix(".weight") + ".weight",
+        ):  # PEFT has written the magnitude with and without ".weight"
             if key.endswith("." + ending):
                 return key.removeprefix(PREFIX).removesuffix("." + ending), own
     return key, ""
@@ -152,21 +186,44 @@ def _split(key: str, method: str) -> tuple[str, str]:
 def _method(fields: dict[str, Any], folder: Path) -> str:
     kind = fields.get("peft_type")
     if kind not in ("LORA", "IA3"):
-        raise UserError(f"{folder / CONFIG_FILE}: peft_type '{kind}' has no counterpart here (LORA and IA3 have)")
-    for field, plain in (("bias", "none"), ("rank_pattern", {}), ("alpha_pattern", {}), ("modules_to_save", None), ("fan_in_fan_out", False)):
+        raise UserError(
+            f"{folder / CONFIG_FILE}: peft_type '{kind}' has no counterpart here (LORA and IA3 have)"
+        )
+    for field, plain in (
+        ("bias", "none"),
+        ("rank_pattern", {}),
+        ("alpha_pattern", {}),
+        ("modules_to_save", None),
+        ("fan_in_fan_out", False),
+    ):
         if fields.get(field) not in (plain, None):
-            raise UserError(f"{folder / CONFIG_FILE}: {field}={fields[field]} is not supported; train the adapter without it")
+            raise UserError(
+                f"{folder / CONFIG_FILE}: {field}={fields[field]} is not supported; train the adapter without it"
+            )
     if kind == "IA3":
         return "ia3"
     if fields.get("use_dora") and fields.get("use_rslora"):
-        raise UserError(f"{folder / CONFIG_FILE}: DoRA with the rank-stabilised scale has no counterpart here")
+        raise UserError(
+            f"{folder / CONFIG_FILE}: DoRA with the rank-stabilised scale has no counterpart here"
+        )
     return "dora" if fields.get("use_dora") else "rslora" if fields.get("use_rslora") else "lora"
 
 
 def _config(fields: dict[str, Any], method: str, sites: list[Site]) -> AdapterConfig:
     layers = sorted({site.layer for site in sites})
-    placement: dict[str, Any] = {"encoders": "item", "train_head": False, "layers": "all" if len(layers) == sites[0].n_layers else layers}
+    placement: dict[str, Any] = {
+        "encoders": "item",
+        "train_head": False,
+        "layers": "all" if len(layers) == sites[0].n_layers else layers,
+    }
     if method != "ia3":
-        targets = tuple(role for role in ("query", "key", "value") if any(site.role == role for site in sites))
-        placement |= {"targets": targets, "item_size": fields["r"], "alpha": fields["lora_alpha"], "dropout": fields.get("lora_dropout", 0.0)}
+        targets = tuple(
+            role for role in ("query", "key", "value") if any(site.role == role for site in sites)
+        )
+        placement |= {
+            "targets": targets,
+            "item_size": fields["r"],
+            "alpha": fields["lora_alpha"],
+            "dropout": fields.get("lora_dropout", 0.0),
+        }
     return AdapterConfig(method=method, **placement)

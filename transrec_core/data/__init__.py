@@ -1,1 +1,1 @@
-"""Interactions, item content, and the worlds they come from."""
+"""Interactions, item content, and the files that they come from."""

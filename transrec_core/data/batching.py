@@ -1,6 +1,7 @@
 """Batches of users: inputs, next items, candidates; each item of a batch is named once.
 
-Everything about a batch follows from (seed, step), so a resumed run sees the batches that the killed one would have seen.
+Everything about a batch follows from (seed, step), so a resumed run sees the batches that the killed one
+would have seen.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from transrec_core.base.errors import UserError
 from transrec_core.data.interactions import Interactions
-from transrec_core.errors import UserError
 
 Loss = Literal["catalogue", "batch", "bce"]
 
@@ -25,7 +26,8 @@ class Batch:
     Attributes:
         items: item numbers to encode [k], ascending; everything else points into it.
         inputs: [B, L], right-padded (padding points at row 0, which no real position reads).
-        rows, columns: [M] the positions with a loss. targets: [M] the next item there.
+        rows, columns: [M] the positions with a loss.
+        targets: [M] the next item there.
         own: [B, k] True where a candidate is one of the user's own items (softmax only).
         negatives: [M] a sampled item that is none of the user's (BCE only).
         log_q: [k] log-probability that a candidate came into the batch (sampled candidates only).
@@ -44,7 +46,10 @@ class Batch:
         """The same batch on a device; a GPU is not waited for."""
         if device.type == "cpu":
             return self
-        moved = {k: v.pin_memory().to(device, non_blocking=True) if v is not None else None for k, v in vars(self).items()}
+        moved = {
+            k: v.pin_memory().to(device, non_blocking=True) if v is not None else None
+            for k, v in vars(self).items()
+        }
         return Batch(**moved)  # type: ignore[arg-type]
 
 
@@ -53,8 +58,11 @@ class Batcher:
 
     Args:
         train: training part of the histories (targets of validation and test are not in it).
-        objective: "sasrec" or "cpc". loss: candidates: the whole catalogue, the batch's items, or one negative (BCE).
-        batch_size: users a step. max_len: items a user. seed: see the module's docstring.
+        objective: "sasrec" or "cpc".
+        loss: candidates: the whole catalogue, the batch's items, or one negative (BCE).
+        batch_size: users a step.
+        max_len: items a user.
+        seed: see the module's docstring.
         shard: (index, count) of this process among several; each takes its part of every batch.
 
     Raises:
@@ -62,13 +70,21 @@ class Batcher:
     """
 
     def __init__(
-        self, train: Interactions, objective: str, loss: Loss, batch_size: int, max_len: int, seed: int,
+        self,
+        train: Interactions,
+        objective: str,
+        loss: Loss,
+        batch_size: int,
+        max_len: int,
+        seed: int,
         shard: tuple[int, int] = (0, 1),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.train, self.objective, self.loss, self.max_len, self.seed = train, objective, loss, max_len, seed
         self.users = np.flatnonzero(train.lengths >= 2)
         if not len(self.users):
-            raise UserError("no user has two training items: nothing can be learnt (4 interactions a user are the least)")
+            raise UserError(
+                "no user has two training items: nothing can be learnt (4 interactions a user are the least)"
+            )
         self.batch_size, self.shard = min(batch_size, len(self.users)), shard
         self._order = -1, self.users  # (epoch, its users in order)
         counts = train.counts() + 1.0
@@ -81,9 +97,13 @@ class Batcher:
     def batch(self, step: int) -> Batch:
         """The batch of a step (0-based)."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        if epoch != self._order[0]:  # shuffling a million users takes longer than the rest of a batch: once an epoch
+        if (
+            epoch != self._order[0]
+        ):  # shuffling a million users takes longer than the rest of a batch: once an epoch
             self._order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(self.users)
-        users = self._order[1][place * self.batch_size : (place + 1) * self.batch_size][self.shard[0] :: self.shard[1]]
+        users = self._order[1][place * self.batch_size : (place + 1) * self.batch_size][
+            self.shard[0] :: self.shard[1]
+        ]
         sequences = self.train.padded(users, self.max_len + 1)  # [B, L + 1]
         inputs, nexts = sequences[:, :-1], sequences[:, 1:]
         if self.objective == "cpc":
@@ -102,7 +122,12 @@ class Batcher:
             items = items[items > 0]
         index = np.zeros(self.train.n_items + 1, dtype=np.int64)
         index[items] = np.arange(len(items))
-        batch = Batch(*(torch.from_numpy(np.ascontiguousarray(a)) for a in (items, index[inputs], rows, columns, index[targets])))
+        batch = Batch(
+            *(
+                torch.from_numpy(np.ascontiguousarray(a))
+                for a in (items, index[inputs], rows, columns, index[targets])
+            )
+        )
         if negatives is not None:
             batch.negatives = torch.from_numpy(index[negatives])
             return batch

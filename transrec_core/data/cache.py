@@ -1,4 +1,6 @@
-"""A cache of arrays that is believed only if its checksums are right, written in one step, safe with several processes."""
+"""A cache of arrays that is believed only if its checksums are right, written in one step, safe with
+several processes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from transrec_core.files import sha256_of
+from transrec_core.base.files import sha256_of
 
 Arrays = dict[str, np.ndarray]
 
@@ -26,7 +28,8 @@ def default_cache() -> Path:
 def cached(key: str, make: Callable[[], Arrays], folder: Path | None = None) -> Arrays:
     """The arrays stored under ``key``, or those that ``make`` returns, which are then stored.
 
-    A damaged entry is rebuilt with one line on standard error. If the folder can't be written, the arrays are made and not stored.
+    A damaged entry is rebuilt with one line on standard error. If the folder can't be written, the arrays are
+    made and not stored.
     """
     folder = folder or default_cache()
     place = folder / key

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from transrec_core.base.errors import UserError
+from transrec_core.base.files import sha256_of
 from transrec_core.data.cache import cached
 from transrec_core.data.pictures import read_picture
-from transrec_core.errors import UserError
-from transrec_core.files import sha256_of
 
 
 class Catalog(Protocol):
@@ -41,10 +41,12 @@ class Catalog(Protocol):
 
 @dataclass
 class Parts:
-    """Content of a batch's items in parts that are encoded one after the other: titles of like length together, so that little is padded.
+    """Content of a batch's items in parts that are encoded one after the other: titles of like length
+    together, so that little is padded.
 
     Attributes:
-        features: of each part, as :meth:`Catalog.batch` gives them. order: where each item's vector stands among those of all parts [k].
+        features: of each part, as :meth:`Catalog.batch` gives them.
+        order: where each item's vector stands among those of all parts [k].
     """
 
     features: list[Mapping[str, Any]]
@@ -56,7 +58,8 @@ class Parts:
 
 
 def length_groups(lengths: np.ndarray, overhead: float) -> list[np.ndarray]:
-    """Places of titles, grouped by length so that the padded tokens, plus ``overhead`` tokens for each group, are fewest.
+    """Places of titles, grouped by length so that the padded tokens, plus ``overhead`` tokens for each group,
+    are fewest.
 
     Args:
         lengths: tokens of each title [k].
@@ -90,7 +93,9 @@ class TextCatalog:
     """Titles as tokens.
 
     Attributes:
-        tokens: int32 [n_items + 1, L], padded on the right with ``pad_id``. lengths: int32 [n_items + 1]. titles: as text, if known.
+        tokens: int32 [n_items + 1, L], padded on the right with ``pad_id``.
+        lengths: int32 [n_items + 1].
+        titles: as text, if known.
     """
 
     tokens: np.ndarray
@@ -125,7 +130,9 @@ class TextCatalog:
 
 @dataclass(frozen=True)
 class ImageCatalog:
-    """Pictures as bytes: uint8 [n_items + 1, 3, H, W], turned into numbers (pixel / 255 - mean) / std when needed."""
+    """Pictures as bytes: uint8 [n_items + 1, 3, H, W], turned into numbers (pixel / 255 - mean) / std when
+    needed.
+    """
 
     pixels: np.ndarray
     mean: float = 0.5
@@ -164,23 +171,35 @@ class IdCatalog:
         return _digest(np.array([self.n_items]))
 
 
-def tokenize_titles(titles: list[str], tokenizer: Any, max_tokens: int, cache: Path | None = None) -> TextCatalog:
+def tokenize_titles(
+    titles: list[str], tokenizer: Any, max_tokens: int, cache: Path | None = None
+) -> TextCatalog:
     """Titles (index 0 unused) tokenised once; later calls read the cache.
 
     Args:
-        tokenizer: a Hugging Face tokenizer. max_tokens: longer titles are cut, special tokens included in the count.
+        tokenizer: a Hugging Face tokenizer.
+        max_tokens: longer titles are cut, special tokens included in the count.
 
     Raises:
         UserError: if the tokenizer can't pad.
     """
     if tokenizer.pad_token_id is None:
-        raise UserError(f"{type(tokenizer).__name__} has no padding token; choose a BERT- or RoBERTa-like text encoder")
+        raise UserError(
+            f"{type(tokenizer).__name__} has no padding token; choose a BERT- or RoBERTa-like text encoder"
+        )
     identity = [_identity(tokenizer), max_tokens, titles[1:]]
     key = "titles-" + hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
 
     def make() -> dict[str, np.ndarray]:
         texts = ["", *titles[1:]]
-        encoded = tokenizer(texts, truncation=True, max_length=max_tokens, padding=True, padding_side="right", return_tensors="np")
+        encoded = tokenizer(
+            texts,
+            truncation=True,
+            max_length=max_tokens,
+            padding=True,
+            padding_side="right",
+            return_tensors="np",
+        )
         lengths = encoded["attention_mask"].sum(1)
         return {"tokens": encoded["input_ids"].astype(np.int32), "lengths": lengths.astype(np.int32)}
 
@@ -189,7 +208,9 @@ def tokenize_titles(titles: list[str], tokenizer: Any, max_tokens: int, cache: P
 
 
 def _identity(tokenizer: Any) -> list[Any]:
-    """What decides a title's tokens: class, vocabulary and settings. Two tokenizers may share a vocabulary and differ in case folding."""
+    """What decides a title's tokens: class, vocabulary and settings. Two tokenizers may share a vocabulary
+    and differ in case folding.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         settings = json.loads(backend.to_str())
@@ -197,17 +218,30 @@ def _identity(tokenizer: Any) -> list[Any]:
             settings.pop(last_call, None)
     else:
         plain = getattr(tokenizer, "init_kwargs", {}).items()
-        settings = {k: v for k, v in plain if isinstance(v, bool | int | float | str) and not k.endswith(("_file", "_path"))}
+        settings = {
+            k: v
+            for k, v in plain
+            if isinstance(v, bool | int | float | str) and not k.endswith(("_file", "_path"))
+        }
     vocabulary = sorted(tokenizer.get_vocab().items())
-    return [type(tokenizer).__name__, getattr(tokenizer, "truncation_side", "right"), vocabulary, json.dumps(settings, sort_keys=True)]
+    return [
+        type(tokenizer).__name__,
+        getattr(tokenizer, "truncation_side", "right"),
+        vocabulary,
+        json.dumps(settings, sort_keys=True),
+    ]
 
 
 def _content(path: Path) -> str:
-    """SHA-256 of a picture file; name, size and time are not enough, archives give every file the same time."""
+    """SHA-256 of a picture file; name, size and time are not enough, archives give every file the same
+    time.
+    """
     try:
         return sha256_of(path)
     except OSError as error:
-        raise UserError(f"{path}: can't be read ({error.strerror}); replace it, or remove it to leave the item without picture") from None
+        raise UserError(
+            f"{path}: can't be read ({error.strerror}); replace it, or remove it to leave the item without picture"
+        ) from None
 
 
 def decode_images(paths: list[Path | None], size: int, cache: Path | None = None) -> ImageCatalog:
@@ -218,7 +252,9 @@ def decode_images(paths: list[Path | None], size: int, cache: Path | None = None
     """
     files = [path for path in paths[1:] if path is not None]
     if len(files) < len(paths) - 1:
-        raise UserError(f"item number {paths.index(None, 1)} has no picture; drop items without pictures first (keep_items)")
+        raise UserError(
+            f"item number {paths.index(None, 1)} has no picture; drop items without pictures first (keep_items)"
+        )
     with ThreadPoolExecutor(2) as pool:
         contents = list(pool.map(_content, files))
     key = "pictures-" + hashlib.sha256(json.dumps([size, contents]).encode()).hexdigest()[:32]
@@ -226,7 +262,17 @@ def decode_images(paths: list[Path | None], size: int, cache: Path | None = None
     def make() -> dict[str, np.ndarray]:
         with ThreadPoolExecutor(2) as pool:
             jobs = pool.map(lambda p: read_picture(p, size), files)
-            pictures = list(tqdm(jobs, total=len(files), desc="pictures", unit="file", leave=False, mininterval=1, disable=None))
+            pictures = list(
+                tqdm(
+                    jobs,
+                    total=len(files),
+                    desc="pictures",
+                    unit="file",
+                    leave=False,
+                    mininterval=1,
+                    disable=None,
+                )
+            )
         return {"pixels": np.stack([np.zeros((3, size, size), np.uint8), *pictures])}
 
     return ImageCatalog(cached(key, make, cache)["pixels"])

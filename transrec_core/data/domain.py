@@ -18,9 +18,13 @@ class Domain:
     """What a model is trained and tested on.
 
     Attributes:
-        name: for tables. catalog: content of the items. interactions: histories (users under the minimum length are out already).
-        item_ids: the items' own ids (index 0 unused). extra: further test users, never trained on; their last item is a test case.
-        sample: users that training and validation see, ascending; None means all. Everybody is tested all the same.
+        name: for tables.
+        catalog: content of the items.
+        interactions: histories (users under the minimum length are out already).
+        item_ids: the items' own ids (index 0 unused).
+        extra: further test users, never trained on; their last item is a test case.
+        sample: users that training and validation see, ascending; None means all. Everybody is tested all the
+            same.
         truth: latent factors of the embedded world, for drawings and the oracle; nothing trains on them.
     """
 
@@ -34,7 +38,9 @@ class Domain:
 
     @cached_property
     def split(self) -> Split:
-        """Leave-one-out split of the interactions, training and validation restricted to the sampled users."""
+        """Leave-one-out split of the interactions, training and validation restricted to the sampled
+        users.
+        """
         split = leave_one_out(self.interactions)[0]
         return split if self.sample is None else split.restricted(self.sample)
 

@@ -84,9 +84,13 @@ class Interactions:
         return np.bincount(self.items, minlength=self.n_items + 1)
 
     def padded(self, users: Sequence[int] | np.ndarray, max_len: int) -> np.ndarray:
-        """The last ``max_len`` items of some users, padded with 0 on the right, int64 [users, longest of them]."""
+        """The last ``max_len`` items of some users, padded with 0 on the right, int64 [users, longest of
+        them].
+        """
         users = _numbers(users)
-        lengths = np.minimum(self.offsets[users + 1] - self.offsets[users], max_len)  # self.lengths would look at all users for each batch
+        lengths = np.minimum(
+            self.offsets[users + 1] - self.offsets[users], max_len
+        )  # self.lengths would look at all users for each batch
         width = int(lengths.max(initial=0))
         column = np.arange(width)
         index = (self.offsets[users + 1] - lengths)[:, None] + column
@@ -94,7 +98,9 @@ class Interactions:
         return np.where(inside, self.items[np.where(inside, index, 0)], 0).astype(np.int64)
 
     def sample(self, share: float, seed: int) -> np.ndarray:
-        """Numbers of a random share of the users, ascending, int64; with one seed a smaller share is contained in a larger one."""
+        """Numbers of a random share of the users, ascending, int64; with one seed a smaller share is
+        contained in a larger one.
+        """
         order = np.random.default_rng(seed).permutation(len(self))
         return np.sort(order[: max(1, round(share * len(self)))])
 
@@ -122,7 +128,8 @@ def _numbers(users: Sequence[int] | np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Split:
-    """Leave-one-out: a user's last item is for the test, the one before for validation, the rest for training.
+    """Leave-one-out: a user's last item is for the test, the one before for validation, the rest for
+    training.
 
     Training and validation may be restricted to fewer users than the test.
     """

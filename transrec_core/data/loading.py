@@ -1,8 +1,7 @@
-"""From a line of a specification to a Domain: the embedded world, or a dataset folder with declared filters."""
+"""From a line of a specification to a domain: a dataset folder with declared filters."""
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,31 +11,36 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from transrec_core.adapters.base import StrictModel
+from transrec_core.base.config import StrictModel
+from transrec_core.base.errors import UserError
 from transrec_core.data.catalog import IdCatalog, decode_images, tokenize_titles
 from transrec_core.data.domain import Domain
 from transrec_core.data.interactions import leave_one_out
 from transrec_core.data.raw import RawDomain, title_years
 from transrec_core.data.readers import read_folder
-from transrec_core.data.synthetic import World, WorldConfig, make_world
-from transrec_core.errors import UserError
 
 WORLD = "world"
 
 
 class DataSpec(StrictModel):
-    """Which domain, and what of it. Every filter is here, so that a record can be repeated from the folder alone.
+    """Which domain, and what of it. Every filter is here, so that a record can be repeated from the folder
+    alone.
 
     Attributes:
-        folder: "world:source" or "world:target" for the embedded world, else a dataset folder (relative to the data root).
+        folder: "world:source" or "world:target" for the embedded world, else a dataset folder (relative to
+            the data root).
         modality: "text", "image", or "id" for the baseline without content.
         titles: informativeness of the embedded world's titles; no meaning elsewhere.
-        min_user: users with fewer interactions are dropped. min_item: items with fewer users are dropped (once, before the users).
-        max_users: keep a random subset of this many users (seed 0). last: keep the last so many interactions of a user.
-        share: share of the users that training and validation see, drawn with share_seed; smaller shares are contained in larger ones,
-            and everybody is tested.
-        years: first and last year of films kept, from titles like "Heat (1995)". half: keep users with an even (0) or odd (1) number.
-        max_tokens: longest title in tokens. image_size: pictures are cut to this many pixels square.
+        min_user: users with fewer interactions are dropped.
+        min_item: items with fewer users are dropped (once, before the users).
+        max_users: keep a random subset of this many users (seed 0).
+        last: keep the last so many interactions of a user.
+        share: share of the users that training and validation see, drawn with share_seed; smaller shares are
+            contained in larger ones, and everybody is tested.
+        years: first and last year of films kept, from titles like "Heat (1995)".
+        half: keep users with an even (0) or odd (1) number.
+        max_tokens: longest title in tokens.
+        image_size: pictures are cut to this many pixels square.
     """
 
     folder: str = "world:target"
@@ -58,34 +62,23 @@ class DataSpec(StrictModel):
         return self.folder.startswith(WORLD + ":")
 
 
-@functools.lru_cache(maxsize=8)
-def world(titles: str, modality: str) -> World:
-    """The embedded world, made once per process."""
-    return make_world(WorldConfig(informativeness=titles), modality)  # type: ignore[arg-type]
-
-
-@functools.lru_cache(maxsize=4)
-def load_domain(spec: DataSpec, data_root: Path = Path(), tokenizer: Any = None) -> Domain:
-    """The domain that a specification describes.
+def load_folder(spec: DataSpec, data_root: Path = Path(), tokenizer: Any = None) -> Domain:
+    """The domain in a dataset folder, after the filters of a specification.
 
     Args:
-        spec: see :class:`DataSpec`. data_root: where relative folders start. tokenizer: of the text encoder (folders only).
+        spec: see :class:`DataSpec`.
+        data_root: where relative folders start.
+        tokenizer: of the text encoder.
 
     Raises:
-        UserError: if the folder or the embedded part does not exist, or the filters leave nothing.
+        UserError: if the folder does not exist, or the filters leave nothing.
     """
-    if spec.is_world:
-        part = spec.folder.partition(":")[2]
-        if part not in ("source", "target"):
-            raise UserError(f"the embedded world has 'world:source' and 'world:target', not '{spec.folder}'")
-        domain: Domain = getattr(world(spec.titles, "text" if spec.modality == "id" else spec.modality), part)
-        if spec.modality == "id":
-            domain = replace(domain, catalog=IdCatalog(domain.catalog.n_items), truth=None)
-        return _sampled(domain, spec)
     raw = filtered(read_folder(data_root / spec.folder), spec)
     interactions, _ = raw.interactions.min_length(spec.min_user)
     if not len(interactions):
-        raise UserError(f"{spec.folder}: no user has {spec.min_user} interactions after the filters; lower min_user")
+        raise UserError(
+            f"{spec.folder}: no user has {spec.min_user} interactions after the filters; lower min_user"
+        )
     if spec.modality == "text":
         assert raw.titles is not None
         catalog: Any = tokenize_titles(raw.titles, tokenizer, spec.max_tokens)
@@ -94,11 +87,18 @@ def load_domain(spec: DataSpec, data_root: Path = Path(), tokenizer: Any = None)
         catalog = decode_images(raw.image_paths, spec.image_size)
     else:
         catalog = IdCatalog(interactions.n_items)
-    return _sampled(Domain(raw.name, catalog, interactions, raw.item_ids), spec)
+    return sampled(Domain(raw.name, catalog, interactions, raw.item_ids), spec)
 
 
-def _sampled(domain: Domain, spec: DataSpec) -> Domain:
-    return domain if spec.share == 1 else replace(domain, sample=domain.interactions.sample(spec.share, spec.share_seed))
+def sampled(domain: Domain, spec: DataSpec) -> Domain:
+    """The domain, with training and validation restricted to the share of users that a specification asks
+    for.
+    """
+    return (
+        domain
+        if spec.share == 1
+        else replace(domain, sample=domain.interactions.sample(spec.share, spec.share_seed))
+    )
 
 
 def filtered(raw: RawDomain, spec: DataSpec) -> RawDomain:
@@ -113,7 +113,8 @@ def filtered(raw: RawDomain, spec: DataSpec) -> RawDomain:
 
 
 def filter_steps(raw: RawDomain, spec: DataSpec) -> Iterator[tuple[str, RawDomain]]:
-    """What each filter of a specification leaves, by its name: half, items without content, years, min_item, max_users, last.
+    """What each filter of a specification leaves, by its name: half, items without content, years, min_item,
+    max_users, last.
 
     Raises:
         UserError: if the items lack what the modality needs.
@@ -124,7 +125,9 @@ def filter_steps(raw: RawDomain, spec: DataSpec) -> Iterator[tuple[str, RawDomai
     keep = np.ones(len(raw.item_ids), dtype=bool)
     if spec.modality == "text":
         if raw.titles is None:
-            raise UserError(f"{spec.folder}: there are no titles (items.tsv has one column); choose modality image or id")
+            raise UserError(
+                f"{spec.folder}: there are no titles (items.tsv has one column); choose modality image or id"
+            )
         keep &= np.array([bool(t) for t in raw.titles])
     if spec.modality == "image":
         if raw.image_paths is None:
@@ -154,11 +157,13 @@ def filter_steps(raw: RawDomain, spec: DataSpec) -> Iterator[tuple[str, RawDomai
 
 
 def filter_effects(spec: DataSpec, data_root: Path) -> dict[str, Any]:
-    """What the filters of a dataset folder leave, step by step, and what is special about the test targets; counts only.
+    """What the filters of a dataset folder leave, step by step, and what is special about the test targets;
+    counts only.
 
     Returns:
-        "folder", "steps" (a list of "filter", "users", "items", "interactions"; the first is what was read, the last what is used), "targets",
-        "cold targets" (in nobody's training part), "targets with another's title" (several items of one title can't be told apart by it).
+        "folder", "steps" (a list of "filter", "users", "items", "interactions"; the first is what was read,
+        the last what is used), "targets", "cold targets" (in nobody's training part), "targets with another's
+        title" (several items of one title can't be told apart by it).
     """
     raw = read_folder(data_root / spec.folder)
     rows = [("as read", raw), *filter_steps(raw, spec)]
@@ -166,13 +171,25 @@ def filter_effects(spec: DataSpec, data_root: Path) -> dict[str, Any]:
     kept, _ = last.interactions.min_length(spec.min_user)
     rows.append((f"users of at least {spec.min_user} interactions", replace(last, interactions=kept)))
     steps = [
-        {"filter": name, "users": int((r.interactions.lengths > 0).sum()), "items": len(r.item_ids) - 1, "interactions": len(r.interactions.items)}
+        {
+            "filter": name,
+            "users": int((r.interactions.lengths > 0).sum()),
+            "items": len(r.item_ids) - 1,
+            "interactions": len(r.interactions.items),
+        }
         for name, r in rows
-    ]  # fmt: skip
+    ]
     split, _ = leave_one_out(kept)
     titles = Counter(last.titles[1:]) if last.titles is not None else Counter()
-    twins = [titles[last.titles[item]] > 1 and bool(last.titles[item]) for item in split.test_target] if last.titles is not None else []
+    twins = (
+        [titles[last.titles[item]] > 1 and bool(last.titles[item]) for item in split.test_target]
+        if last.titles is not None
+        else []
+    )
     return {
-        "folder": spec.folder, "steps": steps, "targets": len(split.test_target),
-        "cold targets": int((split.train.counts()[split.test_target] == 0).sum()), "targets with another's title": sum(twins),
-    }  # fmt: skip
+        "folder": spec.folder,
+        "steps": steps,
+        "targets": len(split.test_target),
+        "cold targets": int((split.train.counts()[split.test_target] == 0).sum()),
+        "targets with another's title": sum(twins),
+    }

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from transrec_core.errors import UserError
+from transrec_core.base.errors import UserError
 
-#: What is opened, whatever a file's name says; Pillow's other formats include some that start outside programs.
+#: What is opened, whatever a file's name says; Pillow's other formats include some that start outside
+#: programs.
 FORMATS = ("JPEG", "PNG", "WEBP")
 #: Width times height above which a picture is refused before it is decoded.
 MAX_PIXELS = 50_000_000
@@ -27,15 +28,23 @@ def read_picture(path: Path, size: int) -> np.ndarray:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise UserError(f"{path}: {image.width} x {image.height} pixels are more than a product picture has; scale it down")
+                    raise UserError(
+                        f"{path}: {image.width} x {image.height} pixels are more than a product picture has; scale it down"
+                    )
                 if image.format == "PNG":  # its decoder does not mind a missing end
                     with Image.open(path, formats=FORMATS) as copy:
                         copy.verify()
                 image.draft("RGB", (2 * size, 2 * size))  # lets JPEG skip detail that is thrown away anyway
-                return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+                return np.asarray(
+                    ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
+                ).transpose(2, 0, 1)
     except Image.DecompressionBombError:
-        raise UserError(f"{path}: far more pixels than a product picture has; scale it down or remove it") from None
+        raise UserError(
+            f"{path}: far more pixels than a product picture has; scale it down or remove it"
+        ) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         broken = "truncated" in str(error).lower() or "broken png" in str(error).lower()
         reason = "truncated or damaged" if broken else "not a readable JPEG, PNG or WebP picture"
-        raise UserError(f"{path}: {reason}; replace the file, or remove it to leave the item without picture") from None
+        raise UserError(
+            f"{path}: {reason}; replace the file, or remove it to leave the item without picture"
+        ) from None

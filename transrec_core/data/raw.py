@@ -1,4 +1,6 @@
-"""What a reader returns: histories with titles and picture files, not yet tokens and pixels; and what there is to say about it."""
+"""What a reader returns: histories with titles and picture files, not yet tokens and pixels; and what
+there is to say about it.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,10 @@ _YEAR = re.compile(r"\((\d{4})\)\s*$")
 
 
 class Report(BaseModel):
-    """Facts about a dataset; lengths are interactions for each user. ``last_items_nowhere_else`` counts the users whose last item is in
-    nobody's training part (all but the last two): as a test item it is cold, and only its content can tell anything."""
+    """Facts about a dataset; lengths are interactions for each user. ``last_items_nowhere_else`` counts
+    the users whose last item is in nobody's training part (all but the last two): as a test item it is
+    cold, and only its content can tell anything.
+    """
 
     name: str
     users: int
@@ -41,8 +45,10 @@ class RawDomain:
     """Histories and content as read.
 
     Attributes:
-        item_ids: the items' own ids; index 0 is padding (""). titles: index as item_ids, "" where there is none; None if the source has none.
-        image_paths: likewise, None for an item without a picture. interactions: histories in item numbers.
+        item_ids: the items' own ids; index 0 is padding ("").
+        titles: index as item_ids, "" where there is none; None if the source has none.
+        image_paths: likewise, None for an item without a picture.
+        interactions: histories in item numbers.
     """
 
     name: str
@@ -56,7 +62,9 @@ class RawDomain:
         return replace(self, interactions=self.interactions.select(users))
 
     def keep_items(self, keep: np.ndarray) -> RawDomain:
-        """The items with ``keep`` [items + 1] true, renumbered; interactions with others are dropped, users stay."""
+        """The items with ``keep`` [items + 1] true, renumbered; interactions with others are dropped,
+        users stay.
+        """
         keep = keep.copy()
         keep[0] = True
         chosen = np.flatnonzero(keep)
@@ -65,7 +73,9 @@ class RawDomain:
         inter = self.interactions
         inside = keep[inter.items]
         before = np.concatenate([[0], np.cumsum(inside)])
-        kept = Interactions(number[inter.items[inside]], before[inter.offsets].astype(np.int64), len(chosen) - 1)
+        kept = Interactions(
+            number[inter.items[inside]], before[inter.offsets].astype(np.int64), len(chosen) - 1
+        )
         return RawDomain(
             self.name,
             [self.item_ids[i] for i in chosen],
@@ -79,9 +89,11 @@ class RawDomain:
         return self.keep_items(item_users(self.interactions) >= k)
 
     def k_core(self, min_user: int, min_item: int) -> RawDomain:
-        """The largest part in which every user has ``min_user`` interactions and every item ``min_item`` different users.
+        """The largest part in which every user has ``min_user`` interactions and every item ``min_item``
+        different users.
 
-        Dropping items shortens users and dropping users takes items' users away, so both are repeated until nothing changes.
+        Dropping items shortens users and dropping users takes items' users away, so both are repeated until
+        nothing changes.
         """
         raw = self
         while True:
@@ -96,24 +108,38 @@ class RawDomain:
         inter = self.interactions
         lengths, n = inter.lengths, len(self.item_ids) - 1
         counts = inter.counts()
-        last = inter.last(1) if len(inter) and lengths.min() > 0 else inter.select(np.flatnonzero(lengths)).last(1)
+        last = (
+            inter.last(1)
+            if len(inter) and lengths.min() > 0
+            else inter.select(np.flatnonzero(lengths)).last(1)
+        )
         titles = Counter(t for t in self.titles[1:] if t) if self.titles is not None else None
         return Report(
-            name=self.name, users=len(inter), items=n, interactions=len(inter.items), length_min=int(lengths.min()) if len(inter) else 0,
-            length_median=float(np.median(lengths)) if len(inter) else 0.0, length_mean=float(lengths.mean()) if len(inter) else 0.0,
+            name=self.name,
+            users=len(inter),
+            items=n,
+            interactions=len(inter.items),
+            length_min=int(lengths.min()) if len(inter) else 0,
+            length_median=float(np.median(lengths)) if len(inter) else 0.0,
+            length_mean=float(lengths.mean()) if len(inter) else 0.0,
             length_max=int(lengths.max(initial=0)),
-            users_under_5=int((lengths < 5).sum()), repeats=len(inter.items) - n_distinct_pairs(inter),
+            users_under_5=int((lengths < 5).sum()),
+            repeats=len(inter.items) - n_distinct_pairs(inter),
             items_without_interactions=int((counts[1:] == 0).sum()),
             items_without_title=sum(not t for t in self.titles[1:]) if self.titles is not None else None,
             duplicate_titles=sum(c for c in titles.values() if c > 1) if titles is not None else None,
-            items_without_picture=sum(p is None for p in self.image_paths[1:]) if self.image_paths is not None else None,
+            items_without_picture=sum(p is None for p in self.image_paths[1:])
+            if self.image_paths is not None
+            else None,
             last_items_nowhere_else=int((inter.drop_last(2).counts()[last] == 0).sum()),
-        )  # fmt: skip
+        )
 
 
 def _pairs(inter: Interactions) -> np.ndarray:
     owner = np.repeat(np.arange(len(inter)), inter.lengths)
-    pairs = np.sort(owner * (inter.n_items + 1) + inter.items)  # np.unique hashes integers, which takes ten times as long
+    pairs = np.sort(
+        owner * (inter.n_items + 1) + inter.items
+    )  # np.unique hashes integers, which takes ten times as long
     return pairs[np.diff(pairs, prepend=-1) > 0]
 
 

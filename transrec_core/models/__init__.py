@@ -1,7 +1,25 @@
-"""TransRec and its parts."""
+"""TransRec and its parts. Names are imported when they are first asked for."""
 
-from transrec_core.models.item_encoder import IdEncoder, ItemEncoder, fresh_backbone, load_backbone
-from transrec_core.models.transrec import ModelSpec, TransRec
-from transrec_core.models.user_encoder import SASRec
+from typing import TYPE_CHECKING
 
-__all__ = ["IdEncoder", "ItemEncoder", "ModelSpec", "SASRec", "TransRec", "fresh_backbone", "load_backbone"]
+from transrec_core.base.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from transrec_core.models.item_encoder import IdEncoder as IdEncoder
+    from transrec_core.models.item_encoder import ItemEncoder as ItemEncoder
+    from transrec_core.models.item_encoder import fresh_backbone as fresh_backbone
+    from transrec_core.models.item_encoder import load_backbone as load_backbone
+    from transrec_core.models.spec import ModelSpec as ModelSpec
+    from transrec_core.models.transrec import TransRec as TransRec
+    from transrec_core.models.user_encoder import SASRec as SASRec
+
+_HOMES = {
+    "IdEncoder": "item_encoder",
+    "ItemEncoder": "item_encoder",
+    "ModelSpec": "spec",
+    "SASRec": "user_encoder",
+    "TransRec": "transrec",
+    "fresh_backbone": "item_encoder",
+    "load_backbone": "item_encoder",
+}
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

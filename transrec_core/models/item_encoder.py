@@ -1,7 +1,8 @@
 """Item encoders: a title or a picture becomes one vector of size d (or, as a baseline, the item's ID does).
 
-Titles go through a BERT/RoBERTa-like encoder, pictures through a ViT-like one (weights of a ViT-MAE encoder are read as a
-ViT: the masking belongs to pretraining). One linear map, the *head*, takes the pooled state to the size of the user encoder.
+Titles go through a BERT/RoBERTa-like encoder, pictures through a ViT-like one (weights of a ViT-MAE encoder
+are read as a ViT: the masking belongs to pretraining). One linear map, the *head*, takes the pooled state to
+the size of the user encoder.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from transformers.utils import logging as hf_logging
 
 from transrec_core.adapters.anatomy import ANATOMY
 from transrec_core.adapters.base import Trace
-from transrec_core.errors import UserError
+from transrec_core.base.errors import UserError
 from transrec_core.models.user_encoder import LastStates, Readout
 
 
@@ -58,7 +59,9 @@ class ItemEncoder(nn.Module):
         return list(self.backbone.get_submodule(ANATOMY[config.model_type].layers).children())
 
     def states_after(self, n: int, features: Mapping[str, Any]) -> Tensor:
-        """Features of k items -> token or patch states after the n bottom layers [k, T, H]; the layers above are not run."""
+        """Features of k items -> token or patch states after the n bottom layers [k, T, H]; the layers
+        above are not run.
+        """
         found: list[Tensor] = []
         layers = self.layers()
         handle = layers[n - 1].register_forward_hook(lambda module, args, out: found.append(out))
@@ -70,23 +73,34 @@ class ItemEncoder(nn.Module):
         return found[0]
 
     def _from_states(self, states: Tensor, n: int, mask: Tensor | None) -> Tensor:
-        # The backbone is called as ever, but its embeddings hand out the given states and its n bottom layers pass them on.
+        # The backbone is called as ever, but its embeddings hand out the given states and its n bottom layers
+        # pass them on.
         config: Any = self.backbone.config
         embeddings = self.backbone.get_submodule(ANATOMY[config.model_type].embeddings)
         shape: dict[str, Any]  # of the content, which nobody reads
         if hasattr(config, "image_size"):
             shape = {"pixel_values": states.new_zeros(1, 1, config.image_size, config.image_size)}
         else:
-            shape = {"input_ids": torch.zeros(states.shape[:2], dtype=torch.long, device=states.device), "attention_mask": mask}
-        with _instead([(embeddings, lambda *args, **kwargs: states), *((layer, _pass_on) for layer in self.layers()[:n])]):
+            shape = {
+                "input_ids": torch.zeros(states.shape[:2], dtype=torch.long, device=states.device),
+                "attention_mask": mask,
+            }
+        with _instead(
+            [
+                (embeddings, lambda *args, **kwargs: states),
+                *((layer, _pass_on) for layer in self.layers()[:n]),
+            ]
+        ):
             last: Tensor = self.backbone(**shape).last_hidden_state
         return last
 
     def pooled(self, features: Mapping[str, Any], every_layer: bool = False) -> Tensor:
-        """Features of k items (see ``Catalog.batch``) -> pooled backbone states [k, H], or of every layer [k, layers + 1, H].
+        """Features of k items (see ``Catalog.batch``) -> pooled backbone states [k, H], or of every layer [k,
+        layers + 1, H].
 
-        The first of the layers is the embeddings. ``every_layer`` also lets adapters act that read the tokens of all layers.
-        Features ``{"states": [k, T, H], "below": n, "attention_mask"}`` go on from the states after the n bottom layers.
+        The first of the layers is the embeddings. ``every_layer`` also lets adapters act that read the tokens
+        of all layers. Features ``{"states": [k, T, H], "below": n, "attention_mask"}`` go on from the states
+        after the n bottom layers.
         """
         mask = features.get("attention_mask")
         if "states" in features:
@@ -112,7 +126,9 @@ def _pass_on(hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 @contextmanager
 def _instead(pairs: list[tuple[nn.Module, Callable[..., Any]]]) -> Iterator[None]:
-    """Within the block these functions are called in place of the modules' own ``forward``; no module is moved or changed."""
+    """Within the block these functions are called in place of the modules' own ``forward``; no module is
+    moved or changed.
+    """
     try:
         for module, function in pairs:
             module.forward = function
@@ -123,7 +139,9 @@ def _instead(pairs: list[tuple[nn.Module, Callable[..., Any]]]) -> Iterator[None
 
 
 class IdEncoder(nn.Module):
-    """The baseline that reads no content: one learned vector for each item number. Parameters: (items + 1) d."""
+    """The baseline that reads no content: one learned vector for each item number. Parameters: (items + 1)
+    d.
+    """
 
     def __init__(self, n_items: int, dim: int) -> None:
         super().__init__()
@@ -141,7 +159,11 @@ def _backbone_class(config: PretrainedConfig) -> Any:
 
 def _no_pooler(config: PretrainedConfig) -> dict[str, bool]:
     """The pooler is never used; families without one do not know the argument."""
-    return {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "vit", "vit_mae", "beit") else {}
+    return (
+        {"add_pooling_layer": False}
+        if config.model_type in ("bert", "roberta", "vit", "vit_mae", "beit")
+        else {}
+    )
 
 
 def load_backbone(name: str, layers: int | None = None) -> nn.Module:
@@ -162,7 +184,9 @@ def load_backbone(name: str, layers: int | None = None) -> nn.Module:
         backbone = _backbone_class(config).from_pretrained(name, config=config, **_no_pooler(config))
     except (OSError, ValueError) as error:
         where = "folder" if Path(name).exists() or os.sep in name else "hub name"
-        raise UserError(f"can't load an encoder from {where} '{name}': {str(error).splitlines()[0]}") from None
+        raise UserError(
+            f"can't load an encoder from {where} '{name}': {str(error).splitlines()[0]}"
+        ) from None
     finally:
         hf_logging.set_verbosity(verbosity)
     return keep_layers(backbone, layers)

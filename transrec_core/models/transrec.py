@@ -3,8 +3,8 @@
     title or picture ─► item encoder ─► item vector v_i ∈ R^d ─┐
     v_1 .. v_t ─► SASRec ─► user vector u_t ∈ R^d ─────────────┴─► score u_t · v_i
 
-Both objectives train the same network. SASRec predicts the next item at every position, CPC only at the last one
-(Oord et al. 2018, https://arxiv.org/abs/1807.03748, in the form of the TransRec papers).
+Both objectives train the same network. SASRec predicts the next item at every position, CPC only at the last
+one (Oord et al. 2018, https://arxiv.org/abs/1807.03748, in the form of the TransRec papers).
 """
 
 from __future__ import annotations
@@ -13,52 +13,28 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from transrec_core.adapters.anatomy import ANATOMY, Site, encoder_sites
-from transrec_core.adapters.base import StrictModel
 from transrec_core.adapters.mixin import AdapterMixin
+from transrec_core.adapters.weights import save_tensors
+from transrec_core.base.errors import UserError
+from transrec_core.base.files import atomic_write
 from transrec_core.data.batching import Batch
 from transrec_core.data.catalog import Catalog, Parts
-from transrec_core.errors import UserError
-from transrec_core.files import atomic_write, save_tensors
 from transrec_core.models.item_encoder import IdEncoder, ItemEncoder, fresh_backbone
+from transrec_core.models.spec import ModelSpec
 from transrec_core.models.user_encoder import SASRec
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-
-
-class ModelSpec(StrictModel):
-    """Shape and objective of a TransRec, apart from its backbone.
-
-    Attributes:
-        objective: "sasrec" (loss at every position) or "cpc" (at the last one).
-        dim: size d of item and user vectors. blocks, heads, max_len, dropout: of the user encoder.
-        pooling: how token or patch states become one vector: their mean, or the first one's state (as in the paper).
-        encoder_layers: keep only this many layers of the backbone, from the bottom; None keeps all.
-        item_activation: on the item vector. user_activation: in the user encoder's feed-forward part. norm_eps: of its LayerNorms.
-            (The released code of the paper has "gelu", "relu" and 1e-6.)
-    """
-
-    objective: Literal["sasrec", "cpc"] = "sasrec"
-    dim: int = Field(64, ge=1)
-    blocks: int = Field(2, ge=1)
-    heads: int = Field(2, ge=1)
-    max_len: int = Field(20, ge=2)
-    dropout: float = Field(0.1, ge=0, lt=1)
-    pooling: Literal["cls", "mean"] = "mean"
-    encoder_layers: int | None = Field(None, ge=1)
-    item_activation: Literal["none", "gelu"] = "none"
-    user_activation: Literal["gelu", "relu"] = "gelu"
-    norm_eps: float = Field(1e-5, gt=0)
 
 
 class TransRec(nn.Module, AdapterMixin):
@@ -75,7 +51,9 @@ class TransRec(nn.Module, AdapterMixin):
             raise UserError(f"model.dim={spec.dim} is not a multiple of model.heads={spec.heads}")
         self.spec = spec
         self.item_encoder = item_encoder
-        self.user_encoder = SASRec(spec.dim, spec.blocks, spec.heads, spec.max_len, spec.dropout, spec.user_activation, spec.norm_eps)
+        self.user_encoder = SASRec(
+            spec.dim, spec.blocks, spec.heads, spec.max_len, spec.dropout, spec.user_activation, spec.norm_eps
+        )
         self._init_adapters()
 
     @classmethod
@@ -88,14 +66,22 @@ class TransRec(nn.Module, AdapterMixin):
         found = []
         if isinstance(self.item_encoder, ItemEncoder):
             config: Any = self.item_encoder.backbone.config
-            found += encoder_sites(self.item_encoder.backbone, config.model_type, "item_encoder.backbone", "item", config.hidden_size)
+            found += encoder_sites(
+                self.item_encoder.backbone,
+                config.model_type,
+                "item_encoder.backbone",
+                "item",
+                config.hidden_size,
+            )
         found += encoder_sites(self.user_encoder, "sasrec", "user_encoder", "user", self.spec.dim)
         for encoder in ("item", "user"):
             first = next((site for site in found if site.encoder == encoder), None)
             for role, name in (("states", "states"), ("readout", "readout"), ("head", "projection")):
                 path = f"{encoder}_encoder.{name}"
                 if first is not None and not (encoder == "user" and role == "head"):
-                    found.append(Site(path, self.get_submodule(path), role, encoder, first.width, first.n_layers))
+                    found.append(
+                        Site(path, self.get_submodule(path), role, encoder, first.width, first.n_layers)
+                    )
         return found
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
@@ -114,14 +100,17 @@ class TransRec(nn.Module, AdapterMixin):
         return {role: parameters for role, parameters in groups.items() if parameters}
 
     def backbone_is_fixed(self) -> bool:
-        """Whether the pooled states of the backbone can't change in training, so that they can be computed once."""
+        """Whether the pooled states of the backbone can't change in training, so that they can be computed
+        once.
+        """
         if not isinstance(self.item_encoder, ItemEncoder):
             return False
         acted = self.acts_on("item_encoder.backbone", "item_encoder.states")
         return not acted and not any(p.requires_grad for p in self.item_encoder.backbone.parameters())
 
     def frozen_layers(self) -> int:
-        """How many of the item encoder's layers, from the bottom, can't change in training: nothing trains or acts in or below them.
+        """How many of the item encoder's layers, from the bottom, can't change in training: nothing trains or
+        acts in or below them.
 
         0 if an adapter reads every layer.
         """
@@ -132,26 +121,40 @@ class TransRec(nn.Module, AdapterMixin):
         found = -1  # the embeddings come first
         layers = enumerate(self.item_encoder.layers())
         embeddings = self.item_encoder.backbone.get_submodule(anatomy.embeddings)
-        for path, module in [(anatomy.embeddings, embeddings), *((f"{anatomy.layers}.{i}.", layer) for i, layer in layers)]:
-            if self.acts_on(f"item_encoder.backbone.{path}") or any(p.requires_grad for p in module.parameters()):
+        for path, module in [
+            (anatomy.embeddings, embeddings),
+            *((f"{anatomy.layers}.{i}.", layer) for i, layer in layers),
+        ]:
+            if self.acts_on(f"item_encoder.backbone.{path}") or any(
+                p.requires_grad for p in module.parameters()
+            ):
                 break
             found += 1
         return max(0, found)
 
     def train(self, mode: bool = True) -> Self:
-        """Training or evaluation mode. In training mode, layers that can't change stay in evaluation mode: their output is one and the same at
-        each step (no dropout), whether it is computed again or was kept."""
+        """Training or evaluation mode. In training mode, layers that can't change stay in evaluation mode:
+        their output is one and the same at each step (no dropout), whether it is computed again or was
+        kept.
+        """
         super().train(mode)
         frozen = self.frozen_layers() if mode else 0
         if frozen and isinstance(self.item_encoder, ItemEncoder):
             config: Any = self.item_encoder.backbone.config
-            for module in (self.item_encoder.backbone.get_submodule(ANATOMY[config.model_type].embeddings), *self.item_encoder.layers()[:frozen]):
+            for module in (
+                self.item_encoder.backbone.get_submodule(ANATOMY[config.model_type].embeddings),
+                *self.item_encoder.layers()[:frozen],
+            ):
                 module.eval()
         return self
 
     def backbone_parameters(self) -> Iterator[nn.Parameter]:
         """The pretrained weights of the item encoder, in a fixed order (none for item IDs)."""
-        return self.item_encoder.backbone.parameters() if isinstance(self.item_encoder, ItemEncoder) else iter(())
+        return (
+            self.item_encoder.backbone.parameters()
+            if isinstance(self.item_encoder, ItemEncoder)
+            else iter(())
+        )
 
     def reads_every_layer(self, encoder: str) -> bool:
         """Whether an active adapter reads all layers of ``encoder`` ("item" or "user")."""
@@ -160,7 +163,8 @@ class TransRec(nn.Module, AdapterMixin):
     def encode_items(self, features: Mapping[str, Any] | Parts) -> Tensor:
         """Content of k items -> item vectors [k, d].
 
-        ``{"pooled": ...}``, as :meth:`pooled_catalogue` gives it, skips the backbone; ``{"states": ...}`` its bottom layers (:class:`ItemEncoder`).
+        ``{"pooled": ...}``, as :meth:`pooled_catalogue` gives it, skips the backbone; ``{"states": ...}`` its
+        bottom layers (:class:`ItemEncoder`).
         """
         if isinstance(features, Parts):
             return features.joined([self.encode_items(part) for part in features.features])
@@ -182,9 +186,9 @@ class TransRec(nn.Module, AdapterMixin):
     def loss(self, vectors: Tensor, batch: Batch) -> Tensor:
         """The mean loss of a batch from the vectors of its items [k, d].
 
-        Softmax: cross-entropy of the next item among the candidates, with the user's own other items left out and, where the candidates
-        are a sample, their scores corrected by -log q (Yi et al. 2019, equation 3). BCE: the paper's loss, one sampled
-        negative for each position (SASRec, equation 7).
+        Softmax: cross-entropy of the next item among the candidates, with the user's own other items left out
+        and, where the candidates are a sample, their scores corrected by -log q (Yi et al. 2019, equation 3).
+        BCE: the paper's loss, one sampled negative for each position (SASRec, equation 7).
         """
         users = self.encode_users(vectors[batch.inputs])  # [B, L, d]
         rows, columns = batch.rows, batch.columns
@@ -203,17 +207,22 @@ class TransRec(nn.Module, AdapterMixin):
 
     @torch.no_grad()
     def catalogue(self, catalog: Catalog, block: int = 512) -> Tensor:
-        """Vectors of all items [items + 1, d], row 0 (padding) zero; items are encoded in blocks, in evaluation mode."""
+        """Vectors of all items [items + 1, d], row 0 (padding) zero; items are encoded in blocks, in
+        evaluation mode.
+        """
         return self._over_items(catalog, block, self.encode_items)
 
     @torch.no_grad()
     def pooled_catalogue(self, catalog: Catalog, block: int = 512) -> Tensor:
-        """Pooled backbone states of all items [items + 1, H], row 0 zero: what a fixed backbone needs to compute once.
+        """Pooled backbone states of all items [items + 1, H], row 0 zero: what a fixed backbone needs to
+        compute once.
 
         If an active adapter reads all layers: [items + 1, layers + 1, H].
         """
         assert isinstance(self.item_encoder, ItemEncoder)
-        return self._over_items(catalog, block, partial(self.item_encoder.pooled, every_layer=self.reads_every_layer("item")))
+        return self._over_items(
+            catalog, block, partial(self.item_encoder.pooled, every_layer=self.reads_every_layer("item"))
+        )
 
     def _over_items(self, catalog: Catalog, block: int, encode: Any) -> Tensor:
         device = next(self.parameters()).device
@@ -221,9 +230,14 @@ class TransRec(nn.Module, AdapterMixin):
         self.eval()
         items = torch.arange(1, catalog.n_items + 1)
         lengths = getattr(catalog, "lengths", None)
-        if lengths is not None and len(items) > block:  # items of like length together, so that little is padded
+        if (
+            lengths is not None and len(items) > block
+        ):  # items of like length together, so that little is padded
             items = items[torch.from_numpy(np.argsort(lengths[1:], kind="stable"))]
-        parts = [encode({k: v.to(device) for k, v in catalog.batch(some).items()}).float() for some in items.split(block)]
+        parts = [
+            encode({k: v.to(device) for k, v in catalog.batch(some).items()}).float()
+            for some in items.split(block)
+        ]
         self.train(training)
         found = torch.cat([torch.zeros_like(parts[0][:1]), *parts])
         return found[torch.cat([torch.zeros(1, dtype=torch.long), 1 + items.argsort()]).to(device)]
@@ -232,7 +246,8 @@ class TransRec(nn.Module, AdapterMixin):
         """Writes the base model: ``model.safetensors``, ``config.json`` and a model card ``README.md``.
 
         Args:
-            folder: where to. provenance: what the card says about the origin (data, seed, versions).
+            folder: where to.
+            provenance: what the card says about the origin (data, seed, versions).
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -259,14 +274,21 @@ class TransRec(nn.Module, AdapterMixin):
         folder = Path(folder)
         for file in (CONFIG_FILE, WEIGHTS_FILE):
             if not (folder / file).is_file():
-                raise UserError(f"{folder / file}: not found; {folder} is no TransRec folder (save_pretrained writes one)")
+                raise UserError(
+                    f"{folder / file}: not found; {folder} is no TransRec folder (save_pretrained writes one)"
+                )
         try:
             config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
             spec = ModelSpec.model_validate({**config["spec"], "encoder_layers": None})
             if config["backbone"]["model_type"] == "id":
                 model = cls(IdEncoder(config["backbone"]["n_items"], spec.dim), spec)
             else:
-                model = cls(ItemEncoder(fresh_backbone(config["backbone"]), spec.dim, spec.pooling, spec.item_activation), spec)
+                model = cls(
+                    ItemEncoder(
+                        fresh_backbone(config["backbone"]), spec.dim, spec.pooling, spec.item_activation
+                    ),
+                    spec,
+                )
             with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
                 model.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
         except (ValidationError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

@@ -1,8 +1,8 @@
 """The SASRec user encoder: a causal transformer over a user's item vectors.
 
-Kang and McAuley 2018 (https://arxiv.org/abs/1808.09781), in the form of the released TransRec code: learned positions, post-norm
-blocks, attention without biases. Sequences are padded on the *right*; as position t reads positions <= t only, no padding
-mask is needed: padding comes after everything that is read.
+Kang and McAuley 2018 (https://arxiv.org/abs/1808.09781), in the form of the released TransRec code: learned
+positions, post-norm blocks, attention without biases. Sequences are padded on the *right*; as position t
+reads positions <= t only, no padding mask is needed: padding comes after everything that is read.
 """
 
 from __future__ import annotations
@@ -27,10 +27,14 @@ class CausalAttention(nn.Module):
         self.value = nn.Linear(dim, dim, bias=False)
         self.output = nn.Linear(dim, dim, bias=False)
 
-    extend_keys: Any = None  # set by an adapter that puts keys and values before the sequence's own (see adapters/hooks.py)
+    extend_keys: Any = (
+        None  # set by an adapter that puts keys and values before the sequence's own (see adapters/hooks.py)
+    )
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (self.query, self.key, self.value))
+        q, k, v = (
+            f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (self.query, self.key, self.value)
+        )
         dropout = self.dropout if self.training else 0.0
         mask = None
         if self.extend_keys is not None:
@@ -74,7 +78,9 @@ class Block(nn.Module):
 
 
 class LastStates(nn.Module):
-    """The end of an encoder: what passed through it -> its last states. Adapters that read all layers act here."""
+    """The end of an encoder: what passed through it -> its last states. Adapters that read all layers act
+    here.
+    """
 
     def forward(self, trace: Trace) -> Tensor:
         return trace.last
@@ -94,8 +100,12 @@ class SASRec(nn.Module):
     """Item vectors in time order [B, L, d] -> user vectors [B, L, d]; the one at t summarises items 0..t.
 
     Args:
-        dim: d. blocks: number of transformer blocks. heads: attention heads. max_len: longest sequence.
-        dropout: dropout of embeddings, attention and sublayers. activation: "gelu" or "relu", of the feed-forward part.
+        dim: d.
+        blocks: number of transformer blocks.
+        heads: attention heads.
+        max_len: longest sequence.
+        dropout: dropout of embeddings, attention and sublayers.
+        activation: "gelu" or "relu", of the feed-forward part.
         norm_eps: of the LayerNorms.
     """
 

@@ -1,0 +1,1 @@
+"""One file is one adapter method; all that is known of it stands in its class."""

@@ -1,0 +1,31 @@
+"""How a command ends: one line for a mistake, status 2 for the user's, 1 for the machine's, 130 for
+Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from transrec_core.base.errors import UserError
+
+
+def run(app: typer.Typer) -> None:
+    """Runs a Typer application and exits."""
+    try:
+        app()
+    except SystemExit as end:  # Typer turns Ctrl-C into this, without a word
+        if end.code == 130:
+            _end("interrupted; the same command goes on from the last checkpoint, if there is one", 130)
+        raise
+    except UserError as error:
+        _end(str(error), 2)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _end(f"{where}{error.strerror or error}", 1)
+
+
+def _end(message: str, status: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(status)

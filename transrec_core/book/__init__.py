@@ -1,0 +1,1 @@
+"""Notebooks executed, made into pages, and what they display."""

@@ -1,0 +1,1 @@
+"""Full ranking in bounded memory, metrics, intervals and verdicts, controls that train nothing."""

@@ -1,0 +1,1 @@
+"""Tables, figures, sentences and advice from records; nothing here computes a result of its own."""

@@ -1,0 +1,88 @@
+"""Every run behind the book as one table."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from transrec_core.report.names import NAMES
+from transrec_core.study.grids import load_profile, question_specs
+from transrec_core.study.profile import Variant
+from transrec_core.study.record import Record
+from transrec_core.study.store import Store
+
+
+def _places() -> dict[str, list[tuple[str, Variant]]]:
+    # Where runs of the shipped profiles belong: {id: [(question, variant)]}.
+    found: dict[str, list[tuple[str, Variant]]] = defaultdict(list)
+    for name in ("study", "real", "laptop", "smoke"):
+        profile = load_profile(name)
+        for question in profile.questions:
+            for run_id, (_, variant, _) in question_specs(profile, profile.question(question), {}).items():
+                if all(question != known for known, _ in found[run_id]):
+                    found[run_id].append((question, variant))
+    return found
+
+
+def _row(record: Record, where: str, folder: Path, places: list[tuple[str, Variant]]) -> dict[str, object]:
+    spec, facts = record.spec, record.facts
+    variant = next((v for _, v in places if v.levels), places[0][1] if places else Variant(spec.method))
+    changed = ", ".join(f"{factor}: {level}" for factor, level in variant.levels)
+    data = "" if spec.target.is_world else " --data-root DATA"
+    told = f"{spec.target.titles} " if spec.target.is_world else ""
+    content = f"{told}titles" if spec.target.modality == "text" else "pictures"
+    return {
+        "question": " ".join(sorted(q.upper() for q, _ in places)),
+        "target": f"{'embedded' if spec.target.is_world else spec.target.folder}, {content}",
+        "method": NAMES.get(spec.method, spec.method),
+        "varied": changed,
+        "objective": spec.model.objective,
+        "seed": spec.seed,
+        "HR@10 (%)": round(100 * record.metrics["HR@10"], 2),
+        "NDCG@10 (%)": round(100 * record.metrics["NDCG@10"], 2),
+        "test users": facts["cases"],
+        "trained parameters": facts.get("trainable_parameters", 0),
+        "steps": facts.get("steps", 0),
+        "best step": facts.get("best_step", 0),
+        "seconds": round(facts["seconds"], 1),
+        "memory (MiB)": round(facts.get("peak_memory_mb", 0)),
+        "where": where,
+        "code": facts.get("code", f"commit {facts['commit']}"),
+        "finished (UTC)": facts["finished"][:16].replace("T", " "),
+        "id": record.id,
+        "repeat": f"transrec repeat {record.id} --store {folder}{data}",
+    }
+
+
+def all_runs(shelves: Mapping[str, Path]) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """All sound records of several stores (by the word that tells where they are), a row each; and which
+    are damaged, and how.
+    """
+    places, rows, damaged = _places(), [], []
+    for where, folder in shelves.items():
+        records, broken = Store(folder).scan()
+        name = Path(folder.name) if where == "live" else folder  # no path of this machine
+        rows += [_row(record, where, name, places.get(record.id, [])) for record in records]
+        damaged += [
+            {"where": where, "id": run_id, "what is wrong": reason} for run_id, reason in broken.items()
+        ]
+    return pd.DataFrame(rows), damaged
+
+
+def sortable(frame: pd.DataFrame) -> str:
+    """A table as HTML that sorts and searches in the page itself, nothing loaded from elsewhere."""
+    import itables
+
+    itables.init_notebook_mode(all_interactive=False, connected=False)  # the library goes into the page
+    options: dict[str, Any] = {
+        "lengthMenu": [25, 100, 1000],
+        "pageLength": 25,
+        "scrollX": True,
+        "allow_html": False,
+    }
+    options["classes"] = "display compact nowrap"
+    return str(itables.to_html_datatable(frame, connected=False, showIndex=False, maxBytes=0, **options))

@@ -1,0 +1,1 @@
+"""Specifications, profiles, grids, runs and their records."""

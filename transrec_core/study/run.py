@@ -1,0 +1,124 @@
+"""Where a specification becomes a record: one run, and many together."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import PartialState
+
+from transrec_core.base.errors import UserError
+from transrec_core.data.catalog import IdCatalog
+from transrec_core.evaluation.cold import cold_targets, packed_bits
+from transrec_core.evaluation.controls import nearest_ranks, popularity_ranks
+from transrec_core.evaluation.metrics import metrics
+from transrec_core.evaluation.ranking import evaluate
+from transrec_core.study.provenance import code_version, environment
+from transrec_core.study.record import Record
+from transrec_core.study.specs import TRAINED, WITHOUT_CONTENT, RunSpec
+from transrec_core.study.stages import build_model, domains, initial_model
+from transrec_core.study.store import Store
+from transrec_core.training.artefacts import exclusive
+from transrec_core.training.memory import peak_memory_mb, reset_peak_memory
+from transrec_core.training.trainer import fit
+from transrec_core.world.encoders import RECIPES, encoder_facts, encoder_folder
+from transrec_core.world.loading import world
+
+
+def run(
+    spec: RunSpec, store: Store, data_root: Path = Path(), refresh: bool = False, show_progress: bool = True
+) -> Record:
+    """Runs a specification, or returns its record if there is one. A killed run goes on from its last
+    validation.
+
+    Two processes that are asked for the same run do it once; processes that ``accelerate launch`` started
+    share it, and the main one writes.
+
+    Raises:
+        UserError: for anything that the user can mend; also if a record was made from other data of the same
+            name.
+    """
+    asked = time.time()
+    with exclusive(store.root / "locks" / spec.id()):
+        path = store.folder(spec.id()) / "record.json"
+        if refresh and path.exists() and path.stat().st_mtime > asked:
+            refresh = False  # somebody else was asked for the same, and has just done it
+        return _run(spec, store, data_root, refresh, show_progress)
+
+
+def _run(spec: RunSpec, store: Store, data_root: Path, refresh: bool, show_progress: bool) -> Record:
+    for left in store.folder(spec.id()).glob(".*.tmp"):  # of a process that was killed while it wrote
+        left.unlink(missing_ok=True)
+    source, target = domains(spec, data_root)
+    if spec.strategy == "item_id":
+        target = replace(target, catalog=IdCatalog(target.catalog.n_items), truth=None)
+    fingerprint = f"{source.fingerprint()[:16]}-{target.fingerprint()[:16]}"
+    if store.has(spec.id()) and not refresh:
+        record = store.read(spec.id())
+        if record.facts["data_fingerprint"] != fingerprint:
+            raise UserError(
+                f"{store.folder(spec.id())}: recorded from other data of the same name; use --refresh or another --store"
+            )
+        return record
+    reset_peak_memory()
+    began = time.perf_counter()
+    facts: dict[str, Any] = {"id": spec.id(), "method": spec.method, "data_fingerprint": fingerprint}
+    cold = None if spec.target.is_world else cold_targets(target)
+    if cold is not None:
+        facts |= {"cold": packed_bits(cold), "cold_cases": int(cold.sum())}
+    if spec.encoder in RECIPES and spec.strategy not in WITHOUT_CONTENT:
+        facts |= encoder_facts(
+            spec.encoder,
+            encoder_folder(spec.encoder, spec.target.modality, store.root, data_root, show_progress),
+        )
+    if spec.strategy == "popularity":
+        ranks = popularity_ranks(target)
+    elif spec.strategy == "oracle":
+        ranks = world(spec.target.titles, spec.target.modality).oracle().ranks
+    elif spec.strategy == "nearest":
+        ranks = nearest_ranks(initial_model(spec, store, data_root), target)
+    else:
+        model = build_model(spec, store, data_root, target, show_progress)
+        trained, total = model.trainable_parameters()
+        facts |= {"trainable_parameters": trained, "total_parameters": total}
+        if spec.strategy in TRAINED:
+            checkpoint = store.folder(spec.id()) / "checkpoint.safetensors"
+            if refresh:
+                checkpoint.unlink(missing_ok=True)
+            reset_peak_memory()
+            progress = fit(
+                model,
+                target,
+                spec.training,
+                spec.seed,
+                checkpoint,
+                show_progress,
+                cache=store.root / "features" / code_version(),
+            )
+            best = next(h for h in progress.history if h["step"] == progress.best_step)
+            facts |= {
+                "steps": progress.step,
+                "best_step": progress.best_step,
+                "train_seconds": round(progress.seconds, 3),
+                "seconds_per_step": progress.seconds / max(1, progress.step),
+                "valid": best,
+                "history": progress.history,
+            }
+            facts |= {"cached": progress.cached} if progress.cached else {}
+        facts["device"] = str(next(model.parameters()).device.type)
+        facts["peak_memory_mb"] = round(peak_memory_mb(next(model.parameters()).device), 1)
+        ranks = evaluate(model, target, "all")
+    if cold is not None and cold.any():
+        facts["cold_median_rank"] = float(np.median(ranks[cold]))  # a packed record has no ranks above 20
+    facts |= {
+        "metrics": metrics(ranks),
+        "cases": len(ranks),
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+    if PartialState().is_main_process:
+        store.write(spec, facts | environment(), ranks)
+    PartialState().wait_for_everyone()
+    return store.read(spec.id())

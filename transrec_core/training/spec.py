@@ -1,0 +1,80 @@
+"""How long and how a run trains."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from transrec_core.base.config import StrictModel
+from transrec_core.data.batching import Loss
+
+Cache = Literal["fp32", "fp16", "off"]
+
+
+class StepSizes(StrictModel):
+    """Peak learning rate of each part; a part that does not train is not touched. The defaults suit a
+    pretrained encoder of usual size.
+    """
+
+    encoder: float = Field(1e-4, ge=0)
+    head: float = Field(1e-3, ge=0)
+    user: float = Field(1e-3, ge=0)
+    adapter: float = Field(1e-3, ge=0)
+
+
+class TrainSpec(StrictModel):
+    """How long and how a run trains.
+
+    Attributes:
+        steps: most optimiser steps.
+        min_steps: early stopping waits for these (training may sit on a plateau first).
+        eval_every: steps between validations.
+        patience: validations without a better one before stopping.
+        batch_size: users a step.
+        loss: candidates ("catalogue", "batch", or "bce" with one negative for each position).
+        lr: step sizes. weight_decay, clip (largest gradient norm), warmup (steps), schedule: of AdamW.
+        precision: "fp32" or "bf16" (autocast of the training step and of the item vectors that validation
+            ranks by).
+        cache: states of frozen layers are computed once and kept, in single ("fp32", exact) or half precision
+            ("fp16"), or not ("off").
+        cache_gb: the most that they may take.
+        checkpointing: the item encoder keeps its layers' inputs only and computes the rest again in the
+            backward pass.
+        accumulate: the items of a batch are encoded in so many parts, one after the other. Both give the same
+            gradient for less memory and more time.
+    """
+
+    steps: int = Field(600, ge=1)
+    min_steps: int = Field(200, ge=0)
+    eval_every: int = Field(100, ge=1)
+    patience: int = Field(6, ge=1)
+    batch_size: int = Field(32, ge=1)
+    loss: Loss = "batch"
+    lr: StepSizes = StepSizes()
+    weight_decay: float = Field(0.01, ge=0)
+    clip: float = Field(5.0, gt=0)
+    warmup: int = Field(20, ge=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    cache: Cache = "fp32"
+    cache_gb: float = Field(8.0, ge=0)
+    checkpointing: bool = False
+    accumulate: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _budget_in_order(self) -> TrainSpec:
+        if self.min_steps > self.steps:
+            raise ValueError(f"min_steps={self.min_steps} is more than steps={self.steps}")
+        return self
+
+    def factor(self, step: int) -> float:
+        """Share of the peak learning rate at a step (0-based): linear warm-up, then cosine to zero or
+        constant.
+        """
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        if self.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / max(1, self.steps - self.warmup)))
