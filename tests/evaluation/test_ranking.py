@@ -13,7 +13,7 @@ from transrec_core.base.errors import UserError
 from transrec_core.evaluation import ranking as evaluation
 from transrec_core.evaluation.controls import popularity_ranks
 from transrec_core.evaluation.metrics import metrics
-from transrec_core.evaluation.ranking import evaluate, target_ranks
+from transrec_core.evaluation.ranking import model_ranks, target_ranks
 
 
 def loop_rank(scores: np.ndarray, history: set[int], target: int) -> int:
@@ -59,9 +59,9 @@ def test_defect_evaluation_masks_a_target_in_the_history():
 
 def test_block_size_changes_no_rank(monkeypatch):
     model, domain = tiny.model(), tiny.domain("text")
-    whole = evaluate(model, domain, "all")
+    whole = model_ranks(model, domain, "all")
     monkeypatch.setattr(evaluation, "BLOCK_ELEMENTS", 3 * (tiny.ITEMS + 1))
-    assert (evaluate(model, domain, "all") == whole).all()
+    assert (model_ranks(model, domain, "all") == whole).all()
     assert len(whole) == len(domain.interactions) + len(domain.extra)
 
 
@@ -81,7 +81,7 @@ def test_catalogue_order_changes_no_rank():
     renamed = Domain(
         "moved", moved, Interactions(new[inter.items].astype(np.int32), inter.offsets, inter.n_items)
     )
-    assert (evaluate(model, domain, "test") == evaluate(model, renamed, "test")).all()
+    assert (model_ranks(model, domain, "test") == model_ranks(model, renamed, "test")).all()
 
 
 def test_scores_that_are_no_numbers_are_an_error():

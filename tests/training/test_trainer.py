@@ -14,7 +14,7 @@ from transrec_core.adapters import AdapterConfig
 from transrec_core.base.errors import UserError
 from transrec_core.data.batching import Batcher
 from transrec_core.evaluation.metrics import metrics
-from transrec_core.evaluation.ranking import evaluate
+from transrec_core.evaluation.ranking import model_ranks
 from transrec_core.training.spec import StepSizes, TrainSpec
 from transrec_core.training.trainer import fit
 
@@ -102,7 +102,7 @@ def test_training_lowers_the_loss_and_leaves_the_best_state(loss):
     losses = [h["loss"] for h in progress.history if "loss" in h]
     assert losses[-1] < losses[0]
     best = max(progress.history, key=lambda h: h["NDCG@10"])
-    assert metrics(evaluate(model, domain, "valid"))["NDCG@10"] == best["NDCG@10"]
+    assert metrics(model_ranks(model, domain, "valid"))["NDCG@10"] == best["NDCG@10"]
     assert progress.best_step == best["step"]
 
 

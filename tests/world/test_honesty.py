@@ -10,7 +10,7 @@ import pytest
 
 from transrec_core.evaluation.controls import popularity_ranks
 from transrec_core.evaluation.metrics import metrics
-from transrec_core.evaluation.ranking import evaluate
+from transrec_core.evaluation.ranking import model_ranks
 from transrec_core.study.grids import cell_specs, load_profile, run_spec, variants
 from transrec_core.study.run import run
 from transrec_core.study.sources import FOLDER, wanted
@@ -43,7 +43,7 @@ def test_frozen_is_the_shipped_source_model_and_beats_popularity():
     target = load_domain(spec.target)
     model = build_model(spec, Store("unused"), Path(), target)
     assert model.trainable_parameters()[0] == 0
-    assert metrics(evaluate(model, target, "all"))["HR@10"] > metrics(popularity_ranks(target))["HR@10"]
+    assert metrics(model_ranks(model, target, "all"))["HR@10"] > metrics(popularity_ranks(target))["HR@10"]
 
 
 def test_no_source_starts_where_the_source_stage_started():

@@ -5,5 +5,5 @@
 from __future__ import annotations
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """Bad input. The message is one line that names the file, line or field, and the way out."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,26 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """A temporary folder beside ``path``, which takes its place at the end of the block and is removed if it fails.
+
+    A folder that is there stays until the new one is whole; then it is put aside and removed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    try:
+        new = scratch / "new"
+        new.mkdir()
+        yield new
+        if path.exists():
+            os.replace(path, scratch / "old")
+        os.replace(new, path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> None:

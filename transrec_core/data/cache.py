@@ -8,14 +8,13 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 
-from transrec_core.base.files import sha256_of
+from transrec_core.base.files import atomic_folder, sha256_of
 
 Arrays = dict[str, np.ndarray]
 
@@ -70,15 +69,11 @@ def _stored(place: Path) -> Arrays | None:
 
 
 def _write(place: Path, arrays: Arrays) -> None:
-    temporary = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
-    try:
+    with atomic_folder(place) as new:
         for name, array in arrays.items():
-            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-        sums = {name: sha256_of(temporary / f"{name}.npy") for name in arrays}
-        (temporary / "checksums.json").write_text(json.dumps(sums), encoding="utf-8")
-        os.replace(temporary, place)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            np.save(new / f"{name}.npy", array, allow_pickle=False)
+        sums = {name: sha256_of(new / f"{name}.npy") for name in arrays}
+        (new / "checksums.json").write_text(json.dumps(sums), encoding="utf-8")
 
 
 def _read(place: Path) -> Arrays:

@@ -38,6 +38,8 @@ def read_picture(path: Path, size: int) -> np.ndarray:
                 return np.asarray(
                     ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
                 ).transpose(2, 0, 1)
+    except UserError:
+        raise
     except Image.DecompressionBombError:
         raise UserError(
             f"{path}: far more pixels than a product picture has; scale it down or remove it"

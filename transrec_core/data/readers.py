@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import codecs
 import os
-import tempfile
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from transrec_core.base.errors import UserError
+from transrec_core.base.files import atomic_folder
 from transrec_core.data.interactions import Interactions
 from transrec_core.data.raw import RawDomain
 
@@ -161,14 +161,10 @@ def write_folder(raw: RawDomain, path: str | Path) -> None:
             f"{raw.name}: item id '{_shown(odd)}' has white space in it and can't go into a dataset folder; rename the item"
         )
     titles = raw.titles or [""] * len(raw.item_ids)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:
-        new = Path(temporary) / "new"
-        new.mkdir()
+    with atomic_folder(path) as new:
         lines = (f"{i}\t{t}\n" for i, t in zip(raw.item_ids[1:], titles[1:], strict=True))
         (new / "items.tsv").write_text("".join(lines), encoding="utf-8")
         names = np.array(raw.item_ids, dtype=object)[raw.interactions.items]
         bounds = zip(raw.interactions.offsets[:-1], raw.interactions.offsets[1:], strict=True)
         users = (f"u{n}\t{' '.join(names[a:b])}\n" for n, (a, b) in enumerate(bounds))
         (new / "users.tsv").write_text("".join(users), encoding="utf-8")
-        os.replace(new, path)

@@ -102,7 +102,7 @@ def model_scorer(model: TransRec, vectors: Tensor, histories: Interactions) -> S
     return score
 
 
-def evaluate(model: TransRec, domain: Domain, part: str, vectors: Tensor | None = None) -> np.ndarray:
+def model_ranks(model: TransRec, domain: Domain, part: str, vectors: Tensor | None = None) -> np.ndarray:
     """Ranks of a model on a part of a domain ("all" = test and extra together), int32 [cases]."""
     training = model.training
     model.eval()

@@ -15,7 +15,7 @@ from transrec_core.data.catalog import IdCatalog
 from transrec_core.evaluation.cold import cold_targets, packed_bits
 from transrec_core.evaluation.controls import nearest_ranks, popularity_ranks
 from transrec_core.evaluation.metrics import metrics
-from transrec_core.evaluation.ranking import evaluate
+from transrec_core.evaluation.ranking import model_ranks
 from transrec_core.study.provenance import code_version, environment
 from transrec_core.study.record import Record
 from transrec_core.study.specs import TRAINED, WITHOUT_CONTENT, RunSpec
@@ -110,7 +110,7 @@ def _run(spec: RunSpec, store: Store, data_root: Path, refresh: bool, show_progr
             facts |= {"cached": progress.cached} if progress.cached else {}
         facts["device"] = str(next(model.parameters()).device.type)
         facts["peak_memory_mb"] = round(peak_memory_mb(next(model.parameters()).device), 1)
-        ranks = evaluate(model, target, "all")
+        ranks = model_ranks(model, target, "all")
     if cold is not None and cold.any():
         facts["cold_median_rank"] = float(np.median(ranks[cold]))  # a packed record has no ranks above 20
     facts |= {

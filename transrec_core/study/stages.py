@@ -4,14 +4,13 @@ that is then adapted.
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import torch
 from accelerate import PartialState
 from torch import nn
 
+from transrec_core.base.files import atomic_folder
 from transrec_core.data.domain import Domain
 from transrec_core.models.item_encoder import IdEncoder, fresh_backbone, load_backbone
 from transrec_core.models.spec import ModelSpec
@@ -82,8 +81,6 @@ def train_source(
     progress = fit(model, domain, spec.source.training, spec.source.seed, checkpoint, show_progress)
     if not PartialState().is_main_process:  # all have the same weights; one writes
         return progress
-    partial = folder.parent / f"{folder.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
     provenance = {
         "source": spec.source.data.folder,
         "data": domain.fingerprint()[:16],
@@ -95,9 +92,8 @@ def train_source(
         "validation HR@10": round(max(h["HR@10"] for h in progress.history), 4),
         "torch": torch.__version__,
     }
-    model.cpu().save_pretrained(partial, provenance)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
+    with atomic_folder(folder) as new:
+        model.cpu().save_pretrained(new, provenance)
     checkpoint.unlink(missing_ok=True)
     return progress
 

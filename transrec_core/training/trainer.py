@@ -22,7 +22,7 @@ from transrec_core.data.batching import Batcher
 from transrec_core.data.catalog import Parts
 from transrec_core.data.domain import Domain
 from transrec_core.evaluation.metrics import metrics
-from transrec_core.evaluation.ranking import evaluate
+from transrec_core.evaluation.ranking import model_ranks
 from transrec_core.models.transrec import TransRec
 from transrec_core.training.checkpoints import Progress, load_checkpoint, save_checkpoint
 from transrec_core.training.inputs import ItemInputs
@@ -98,7 +98,7 @@ def fit(
     def validated() -> dict[str, float]:
         with autocast:
             vectors = inputs.catalogue()
-        return metrics(evaluate(model, domain, "valid", vectors))
+        return metrics(model_ranks(model, domain, "valid", vectors))
 
     recompute_activations(model, spec.checkpointing)
     if (

@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,7 @@ from transformers.utils import logging as hf_logging
 
 import transrec_core
 from transrec_core.base.errors import UserError
-from transrec_core.base.files import atomic_write, sha256_of
+from transrec_core.base.files import atomic_folder, atomic_write, sha256_of
 from transrec_core.base.hashing import content_hash
 from transrec_core.data.catalog import ImageCatalog, TextCatalog
 from transrec_core.data.loading import DataSpec
@@ -220,19 +218,16 @@ def _build(encoder: str, recipe: Recipe, folder: Path, data_root: Path, show_pro
         torch.set_num_threads(threads)
     if not PartialState().is_main_process:  # all have the same weights; one writes
         return
-    partial = folder.parent / f"{folder.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
     hf_logging.disable_progress_bar()
-    model.save_pretrained(partial)
-    facts = {
-        "encoder": encoder,
-        "recipe": recipe.facts(),
-        "items": sum(catalog.n_items for catalog in catalogs),
-        "data": [catalog.fingerprint()[:16] for catalog in catalogs],
-        "sha256": sha256_of(partial / "model.safetensors"),
-        "seconds": round(time.perf_counter() - began, 1),
-        "torch": torch.__version__,
-    }
-    atomic_write(partial / "build.json", json.dumps(facts, indent=2) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
+    with atomic_folder(folder) as new:
+        model.save_pretrained(new)
+        facts = {
+            "encoder": encoder,
+            "recipe": recipe.facts(),
+            "items": sum(catalog.n_items for catalog in catalogs),
+            "data": [catalog.fingerprint()[:16] for catalog in catalogs],
+            "sha256": sha256_of(new / "model.safetensors"),
+            "seconds": round(time.perf_counter() - began, 1),
+            "torch": torch.__version__,
+        }
+        atomic_write(new / "build.json", json.dumps(facts, indent=2) + "\n")
