@@ -13,10 +13,13 @@
 # %% [markdown]
 # # Anatomy of an adapter
 #
-# **What you will learn.** What each adapter does, as a picture, an equation and the few lines of code that compute it; how many parameters it adds; and how one backbone serves many domains.
+# **What you will learn.** What each adapter does, as a picture, an equation and the few lines of code that
+# compute it; how many parameters it adds; and how one backbone serves many domains.
 #
-# An adapter here is a small module with one method, `forward(x, y)`. A hook hands it the input `x` and the output `y` of a frozen module, and what it returns takes the place of `y`. So the backbone is never
-# rebuilt and never changed, and all adapters share one interface. In the pictures, blue is frozen and orange is trained.
+# An adapter here is a small module with one method, `forward(x, y)`. A hook hands it the input `x` and the
+# output `y` of a frozen module, and what it returns takes the place of `y`. So the backbone is never rebuilt
+# and never changed, and all adapters share one interface. In the pictures, blue is frozen and orange is
+# trained.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -49,7 +52,8 @@ torch.set_num_threads(1)
 #
 # ### Houlsby
 #
-# After the attention and after the feed-forward sublayer of each layer, before the residual sum {cite}`houlsby2019`:
+# After the attention and after the feed-forward sublayer of each layer, before the residual sum
+# {cite}`houlsby2019`:
 #
 # $$h \leftarrow h + W_\mathrm{up}\, f(W_\mathrm{down}\, h + b_\mathrm{down}) + b_\mathrm{up}, \qquad W_\mathrm{down}\in\mathbb R^{m\times d}$$
 
@@ -59,7 +63,8 @@ show_adapter("houlsby")
 # %% [markdown]
 # ### Pfeiffer
 #
-# The same bottleneck after the feed-forward sublayer only {cite}`pfeiffer2021`: half the parameters. The released code of the paper has it after the attention; here that is `position="attention"`.
+# The same bottleneck after the feed-forward sublayer only {cite}`pfeiffer2021`: half the parameters. The
+# released code of the paper has it after the attention; here that is `position="attention"`.
 
 # %% tags=["remove-input"]
 show_adapter("pfeiffer")
@@ -67,7 +72,8 @@ show_adapter("pfeiffer")
 # %% [markdown]
 # ### Parallel
 #
-# The bottleneck reads what the sublayer *reads*, not what it computed {cite}`he2022`; with scale $s=4$, beside the feed-forward sublayer:
+# The bottleneck reads what the sublayer *reads*, not what it computed {cite}`he2022`; with scale $s=4$,
+# beside the feed-forward sublayer:
 #
 # $$h \leftarrow h + s\,\bigl(W_\mathrm{up}\, f(W_\mathrm{down}\, x + b_\mathrm{down}) + b_\mathrm{up}\bigr)$$
 
@@ -77,7 +83,8 @@ show_adapter("parallel")
 # %% [markdown]
 # ### Compacter
 #
-# A bottleneck whose maps are sums of Kronecker products {cite}`karimi2021`; the small matrices $A_i$ are shared by all adapters of the model:
+# A bottleneck whose maps are sums of Kronecker products {cite}`karimi2021`; the small matrices $A_i$ are
+# shared by all adapters of the model:
 #
 # $$W = \sum_{i=1}^{n} A_i \otimes (s_i t_i^\top), \qquad A_i\in\mathbb R^{n\times n}$$
 
@@ -89,7 +96,8 @@ show_adapter("compacter")
 #
 # ### LoRA
 #
-# A product of two thin matrices beside a frozen one, by default at query and value {cite}`hu2022`. It can be added to the weight, and then costs nothing:
+# A product of two thin matrices beside a frozen one, by default at query and value {cite}`hu2022`. It can be
+# added to the weight, and then costs nothing:
 #
 # $$W x \leftarrow W x + \frac{\alpha}{r} B A x, \qquad A\in\mathbb R^{r\times d_\mathrm{in}},\ B\in\mathbb R^{d_\mathrm{out}\times r}$$
 
@@ -99,7 +107,8 @@ show_adapter("lora")
 # %% [markdown]
 # ### rsLoRA
 #
-# LoRA scaled by $\alpha/\sqrt r$, so that the update does not fade as the rank grows {cite}`kalajdzievski2023`.
+# LoRA scaled by $\alpha/\sqrt r$, so that the update does not fade as the rank grows
+# {cite}`kalajdzievski2023`.
 
 # %% tags=["remove-input"]
 show_adapter("rslora")
@@ -107,7 +116,8 @@ show_adapter("rslora")
 # %% [markdown]
 # ### DoRA
 #
-# The weight is taken apart into length and direction; LoRA turns the direction, a vector $m$ is the length {cite}`liu2024dora`:
+# The weight is taken apart into length and direction; LoRA turns the direction, a vector $m$ is the length
+# {cite}`liu2024dora`:
 #
 # $$W x \leftarrow \frac{m}{\lVert W + s B A\rVert} \odot (W + s B A)\,x \qquad \text{norm of each row}$$
 
@@ -119,11 +129,13 @@ show_adapter("dora")
 #
 # ### Soft prompt
 #
-# Learned tokens $P$ before the embedded title {cite}`lester2021` or picture {cite}`jia2022`; their states are dropped at the end:
+# Learned tokens $P$ before the embedded title {cite}`lester2021` or picture {cite}`jia2022`; their states are
+# dropped at the end:
 #
 # $$X \leftarrow [P; X], \qquad P\in\mathbb R^{n\times d}$$
 #
-# It is, with the prefix, the one adapter that changes outputs from the start: attention is a weighted mean, and new members have weight.
+# It is, with the prefix, the one adapter that changes outputs from the start: attention is a weighted mean,
+# and new members have weight.
 
 # %% tags=["remove-input"]
 show_adapter("prompt")
@@ -143,7 +155,8 @@ show_adapter("prefix")
 #
 # ### (IA)³
 #
-# Learned vectors multiply keys, values and the inner activations of the feed-forward sublayer {cite}`liu2022`:
+# Learned vectors multiply keys, values and the inner activations of the feed-forward sublayer
+# {cite}`liu2022`:
 #
 # $$k \leftarrow l_k\odot k,\quad v \leftarrow l_v\odot v,\quad f(W_1x) \leftarrow l\odot f(W_1x)$$
 
@@ -171,11 +184,13 @@ show_adapter("layernorm")
 #
 # ### K-Adapter
 #
-# Small transformers beside the backbone read some of its layers {cite}`wang2021`, by default the first and the last; a mix adds what they found:
+# Small transformers beside the backbone read some of its layers {cite}`wang2021`, by default the first and
+# the last; a mix adds what they found:
 #
 # $$s_j = u_j + W_\mathrm{up}\,T(T(W_\mathrm{down}\,u_j)),\quad u_j = h_{l_j} + s_{j-1},\qquad y \leftarrow y + W [y; s_K] + b$$
 #
-# They have the padding and causal masks of the encoder they stand beside; without, the user encoder would see the future.
+# They have the padding and causal masks of the encoder they stand beside; without, the user encoder would see
+# the future.
 
 # %% tags=["remove-input"]
 show_adapter("k_adapter")
@@ -183,11 +198,13 @@ show_adapter("k_adapter")
 # %% [markdown]
 # ### Side network
 #
-# A ladder beside the frozen backbone {cite}`sung2022` that reads the *pooled* states of its layers {cite}`fu2024iisan`:
+# A ladder beside the frozen backbone {cite}`sung2022` that reads the *pooled* states of its layers
+# {cite}`fu2024iisan`:
 #
 # $$s_l = f\bigl(g_l s_{l-1} + (1-g_l)(W_l h_l + b_l)\bigr),\qquad y \leftarrow y + W_\mathrm{up} s_L + b_\mathrm{up}$$
 #
-# Nothing trained stands before the states $h_l$, so they are computed once for each item: a training step costs no backbone at all.
+# Nothing trained stands before the states $h_l$, so they are computed once for each item: a training step
+# costs no backbone at all.
 
 # %% tags=["remove-input"]
 show_adapter("side")
@@ -195,8 +212,9 @@ show_adapter("side")
 # %% [markdown]
 # ## All counts
 #
-# `transrec params --all` prints this table for any of the usual backbones, without loading a weight. Sizes are each method's defaults. The counts of Houlsby, LoRA, K-Adapter, Compacter, the soft prompt and Pfeiffer (at
-# either place) are those of the released code.
+# `transrec params --all` prints this table for any of the usual backbones, without loading a weight. Sizes
+# are each method's defaults. The counts of Houlsby, LoRA, K-Adapter, Compacter, the soft prompt and Pfeiffer
+# (at either place) are those of the released code.
 
 # %% tags=["remove-input"]
 rows = table("bert-base-uncased")
@@ -221,7 +239,8 @@ show_table(
 # %% [markdown]
 # ## Placement is configuration
 #
-# Which encoder, which layers, which sublayer, serial or parallel, how wide: fields of one class, the same for all methods. A field that a method does not have is refused, with those it has.
+# Which encoder, which layers, which sublayer, serial or parallel, how wide: fields of one class, the same for
+# all methods. A field that a method does not have is refused, with those it has.
 
 # %%
 config = AdapterConfig(
@@ -241,7 +260,8 @@ except ValueError as error:
 # %% [markdown]
 # ## One backbone, three domains
 #
-# The practical promise of adapters: the backbone is loaded once, each domain adds a small file, and a request chooses by name. Three adapters of three methods, saved, and loaded into one model:
+# The practical promise of adapters: the backbone is loaded once, each domain adds a small file, and a request
+# chooses by name. Three adapters of three methods, saved, and loaded into one model:
 
 # %%
 study = load_profile("laptop")
@@ -297,8 +317,10 @@ glue("anatomy-unchanged", "unchanged, bit for bit" if unchanged else "CHANGED", 
 glue("anatomy-switch", f"{1e6 * switched:.0f}", display=False)
 
 # %% [markdown]
-# Switching took {glue:text}`anatomy-switch` µs, and the base is {glue:text}`anatomy-unchanged`. Here the model is tiny, so a folder is a large share of it; with bert-base, a model of {glue:text}`bert-model` MiB stands beside
-# Houlsby adapters of {glue:text}`bert-adapter` MiB each, and smaller ones of other methods (table above).
+# Switching took {glue:text}`anatomy-switch` µs, and the base is {glue:text}`anatomy-unchanged`. Here the
+# model is tiny, so a folder is a large share of it; with bert-base, a model of {glue:text}`bert-model` MiB
+# stands beside Houlsby adapters of {glue:text}`bert-adapter` MiB each, and smaller ones of other methods
+# (table above).
 #
 # Several adapters can also act at once, one after the other or averaged:
 
@@ -309,7 +331,8 @@ model.set_adapter(["books", "games"], combine="average")  # both act on the same
 # %% [markdown]
 # ## To PEFT and back, and from the released code
 #
-# LoRA, rsLoRA, DoRA and (IA)³ of the item encoder are written in the format of the PEFT library and read from it, with outputs equal to $10^{-6}$. Checkpoints of the released code are converted by
+# LoRA, rsLoRA, DoRA and (IA)³ of the item encoder are written in the format of the PEFT library and read from
+# it, with outputs equal to $10^{-6}$. Checkpoints of the released code are converted by
 # `transrec import-adapter4rec`.
 
 # %%
@@ -326,13 +349,16 @@ print(config.method, config.encoders, config.targets, config.item_size)
 # ```{exercise}
 # :label: anatomy-zero
 #
-# In a fresh bottleneck $W_\mathrm{up}$ is zero. Why not both maps? And which parameters get a gradient in the first step?
+# In a fresh bottleneck $W_\mathrm{up}$ is zero. Why not both maps? And which parameters get a gradient in the
+# first step?
 # ```
 #
 # ```{solution} anatomy-zero
 # :class: dropdown
 #
-# With both at zero the gradient of each is zero, because each is multiplied by the other: nothing would ever train. With $W_\mathrm{up}=0$ only $W_\mathrm{up}$ and $b_\mathrm{up}$ get one in the first step; from the second on, all do.
+# With both at zero the gradient of each is zero, because each is multiplied by the other: nothing would ever
+# train. With $W_\mathrm{up}=0$ only $W_\mathrm{up}$ and $b_\mathrm{up}$ get one in the first step; from the
+# second on, all do.
 # ```
 #
 # ```{exercise}
@@ -344,5 +370,7 @@ print(config.method, config.encoders, config.targets, config.item_size)
 # ```{solution} anatomy-merge
 # :class: dropdown
 #
-# LoRA, rsLoRA, DoRA, (IA)³, BitFit and LayerNorm tuning: what they do is linear in the input of a module that has a weight or bias to take it up. Bottlenecks have a non-linearity, prompts change the sequence, K-Adapter and the side network read other layers.
+# LoRA, rsLoRA, DoRA, (IA)³, BitFit and LayerNorm tuning: what they do is linear in the input of a module that
+# has a weight or bias to take it up. Bottlenecks have a non-linearity, prompts change the sequence, K-Adapter
+# and the side network read other layers.
 # ```

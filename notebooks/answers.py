@@ -13,10 +13,13 @@
 # %% [markdown]
 # # What the paper asked, what we found
 #
-# **What you will learn.** The four questions of {cite:t}`fu2024` with the answers of this book side by side: from the embedded world, and from real data as far as it is recorded.
+# **What you will learn.** The four questions of {cite:t}`fu2024` with the answers of this book side by side:
+# from the embedded world, and from real data as far as it is recorded.
 #
-# No number of the paper is printed here, as none is known to us; whether our answers agree with its own is for you to see. Two things differ from the start: our models are smaller, and a difference counts only by a margin and an interval that were fixed before
-# ({doc}`../protocol`, {doc}`../protocol_real`). Every sentence below that holds a number is written by the code from the records.
+# No number of the paper is printed here, as none is known to us; whether our answers agree with its own is
+# for you to see. Two things differ from the start: our models are smaller, and a difference counts only by a
+# margin and an interval that were fixed before ({doc}`../protocol`, {doc}`../protocol_real`). Every sentence
+# below that holds a number is written by the code from the records.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -111,7 +114,8 @@ def embedded(name):
 # %% [markdown]
 # ## RQ1: do adapters do as well as training everything?
 #
-# *Asked*: whether a model with adapters, moved to a new domain, recommends as well as one that is fine-tuned whole, for titles and for pictures, with two objectives.
+# *Asked*: whether a model with adapters, moved to a new domain, recommends as well as one that is fine-tuned
+# whole, for titles and for pictures, with two objectives.
 
 # %% tags=["remove-input"]
 say("In the embedded world", report.sentences(methods(embedded("rq1"))))
@@ -123,7 +127,8 @@ say(
 )
 
 # %% [markdown]
-# *Different here*: our real text encoder has six layers, and the picture encoder was pretrained by ourselves on few pictures. One objective on real data.
+# *Different here*: our real text encoder has six layers, and the picture encoder was pretrained by ourselves
+# on few pictures. One objective on real data.
 #
 # ## RQ2: which adapter?
 #
@@ -134,7 +139,8 @@ say("In the embedded world", best(embedded("rq2")))
 say("On real data", best(real.cells("rq2")))
 
 # %% [markdown]
-# *Different here*: "best" is a group, namely all that can't be told from the highest mean; LoRA is added to pretrained weights, and soft prompts cut nothing off a title.
+# *Different here*: "best" is a group, namely all that can't be told from the highest mean; LoRA is added to
+# pretrained weights, and soft prompts cut nothing off a title.
 #
 # ## RQ3: where should it go?
 #
@@ -145,7 +151,8 @@ say("In the embedded world", places(embedded("rq3")))
 say("On real data", places(real.cells("rq3")))
 
 # %% [markdown]
-# *Different here*: every change is held against one base point with a verdict; a change that is not listed as better or worse was not shown to matter.
+# *Different here*: every change is held against one base point with a verdict; a change that is not listed as
+# better or worse was not shown to matter.
 #
 # ## RQ4: more source, less target?
 #
@@ -181,7 +188,8 @@ display(Markdown(worlds.summary()))
 # ```{solution} answers-numbers
 # :class: dropdown
 #
-# Other data, other filters, other encoders, other budgets: two numbers side by side invite a comparison that nothing supports. What can be compared is the *direction* of an answer, with its certainty.
+# Other data, other filters, other encoders, other budgets: two numbers side by side invite a comparison that
+# nothing supports. What can be compared is the *direction* of an answer, with its certainty.
 # ```
 #
 # ```{exercise}
@@ -193,5 +201,6 @@ display(Markdown(worlds.summary()))
 # ```{solution} answers-undecided
 # :class: dropdown
 #
-# No. Undecided is compatible with worse; look at the interval and at the detectable difference: if the embedded difference lies inside the real interval, the real data only had too little to say.
+# No. Undecided is compatible with worse; look at the interval and at the detectable difference: if the
+# embedded difference lies inside the real interval, the real data only had too little to say.
 # ```

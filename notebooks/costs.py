@@ -13,10 +13,13 @@
 # %% [markdown]
 # # Costs
 #
-# **What you will learn.** Where the time of training and ranking goes, what makes them several times cheaper without changing a result, and what is left.
+# **What you will learn.** Where the time of training and ranking goes, what makes them several times cheaper
+# without changing a result, and what is left.
 #
-# An adapter trains few parameters, but its step still runs the whole encoder forward and most of it back: *parameter-efficient* is not yet *cheap*. What is cheap follows from a few exact
-# rearrangements: compute nothing twice, and nothing that can't matter. Every figure here is a ratio of two sides that took turns in one run; the tables were made by commands in `benchmarks/`, and ship with the book.
+# An adapter trains few parameters, but its step still runs the whole encoder forward and most of it back:
+# *parameter-efficient* is not yet *cheap*. What is cheap follows from a few exact rearrangements: compute
+# nothing twice, and nothing that can't matter. Every figure here is a ratio of two sides that took turns in
+# one run; the tables were made by commands in `benchmarks/`, and ship with the book.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -64,9 +67,11 @@ glue("costs-seeds", len(load_profile(profile).questions["rq1"].seeds), display=F
 # %% [markdown]
 # ## The baseline
 #
-# *The released procedure* is re-created from its description in `benchmarks/released.py`: every item of every sequence and every negative is encoded where it stands, padding included; titles are padded to 30 tokens; attention is
-# written out; Adam goes through the parameters one by one; users are ranked one at a time, by sorting the catalogue. It gets the same weights, users and negatives as our step, and both find the same loss. Where a row has another
-# baseline, the table names it.
+# *The released procedure* is re-created from its description in `benchmarks/released.py`: every item of every
+# sequence and every negative is encoded where it stands, padding included; titles are padded to 30 tokens;
+# attention is written out; Adam goes through the parameters one by one; users are ranked one at a time, by
+# sorting the catalogue. It gets the same weights, users and negatives as our step, and both find the same
+# loss. Where a row has another baseline, the table names it.
 #
 # ## Where the time goes
 
@@ -153,13 +158,20 @@ display(
 )
 
 # %% [markdown]
-# - **Step** (×{glue:text}`costs-step`; ×{glue:text}`costs-step-full` where all titles have full length). A batch names each item once, and titles are encoded in groups of like length, cut so that padding and calls together cost
-#   least (`length_groups`). The loss is the same to float error. What is left is mostly matrix products, so a larger ratio would need less
-#   matrix work, not faster code. The released procedure takes more or less time from one process to the next, whatever it does, so each pair is measured in a process of its own, and the ratio of another day may lie outside the spread.
-# - **Frozen layers once** (×{glue:text}`costs-prefix`). Layers that nothing trained stands below can't change; their token states are computed once for each title and read from a memory map, and a step starts above them. It is
-#   automatic (`training.cache`), keeps an upper limit (`cache_gb`), and says what it kept. Layers that can't change have no dropout, kept or not.
-# - **A side network** (epoch ×{glue:text}`costs-side`, memory ×{glue:text}`costs-side-memory`). It reads pooled states of the frozen layers only, so no step runs the encoder at all.
-# - **Ranking** (×{glue:text}`costs-ranking`). Users are scored in blocks that stay in the processor's cache; a rank is a count of scores that are no lower, so nothing is sorted, and users × items never exists.
+# - **Step** (×{glue:text}`costs-step`; ×{glue:text}`costs-step-full` where all titles have full length). A
+#   batch names each item once, and titles are encoded in groups of like length, cut so that padding and calls
+#   together cost least (`length_groups`). The loss is the same to float error. What is left is mostly matrix
+#   products, so a larger ratio would need less matrix work, not faster code. The released procedure takes
+#   more or less time from one process to the next, whatever it does, so each pair is measured in a process of
+#   its own, and the ratio of another day may lie outside the spread.
+# - **Frozen layers once** (×{glue:text}`costs-prefix`). Layers that nothing trained stands below can't
+#   change; their token states are computed once for each title and read from a memory map, and a step starts
+#   above them. It is automatic (`training.cache`), keeps an upper limit (`cache_gb`), and says what it kept.
+#   Layers that can't change have no dropout, kept or not.
+# - **A side network** (epoch ×{glue:text}`costs-side`, memory ×{glue:text}`costs-side-memory`). It reads
+#   pooled states of the frozen layers only, so no step runs the encoder at all.
+# - **Ranking** (×{glue:text}`costs-ranking`). Users are scored in blocks that stay in the processor's cache;
+#   a rank is a count of scores that are no lower, so nothing is sorted, and users × items never exists.
 #
 # ## A million items
 #
@@ -186,7 +198,8 @@ show_table(
 # %% [markdown]
 # ## Other people's code
 #
-# The same model, batch and machine, in turns; each library in an environment of its own with the versions that it asks for (`make bench-others`).
+# The same model, batch and machine, in turns; each library in an environment of its own with the versions
+# that it asks for (`make bench-others`).
 
 # %% tags=["remove-input"]
 path = BENCHMARKS / "others.json"
@@ -257,7 +270,9 @@ else:
 # %% [markdown]
 # ## What it bought
 #
-# The live book computes its runs in one pool, source models first, and executes pages side by side; the time that this saved went into more seeds for RQ1, now {glue:text}`costs-seeds`. {doc}`status` says what each page took. {doc}`rq2` has the peak memory and the time of a step for every method.
+# The live book computes its runs in one pool, source models first, and executes pages side by side; the time
+# that this saved went into more seeds for RQ1, now {glue:text}`costs-seeds`. {doc}`status` says what each
+# page took. {doc}`rq2` has the peak memory and the time of a step for every method.
 #
 # ## Repeat it
 #
@@ -267,32 +282,37 @@ else:
 # make bench-others          # peft, adapters, RecBole; installs them into environments of their own
 # ```
 #
-# The recorded table took {glue:text}`costs-minutes` minutes. The options belong to `training` in a specification: `cache` (fp32, fp16, off), `cache_gb`, `checkpointing`, `accumulate`, `precision`.
+# The recorded table took {glue:text}`costs-minutes` minutes. The options belong to `training` in a
+# specification: `cache` (fp32, fp16, off), `cache_gb`, `checkpointing`, `accumulate`, `precision`.
 #
 # ## Exercises
 #
 # ```{exercise}
 # :label: costs-bottom
 #
-# An adapter in the bottom layer alone trains as few parameters as one in the top layer alone. Why does it cost so much more?
+# An adapter in the bottom layer alone trains as few parameters as one in the top layer alone. Why does it
+# cost so much more?
 # ```
 #
 # ```{solution} costs-bottom
 # :class: dropdown
 #
-# Everything above the lowest trained place must be run forward in each step, and backward as well, because the gradient reaches the adapter through it. Below the top layer nothing is trained, so its input is the same in every step
-# and can be kept.
+# Everything above the lowest trained place must be run forward in each step, and backward as well, because
+# the gradient reaches the adapter through it. Below the top layer nothing is trained, so its input is the
+# same in every step and can be kept.
 # ```
 #
 # ```{exercise}
 # :label: costs-negatives
 #
-# In-batch softmax needs no drawn negatives. Compare the number of distinct items that a batch names with it and with one drawn negative for each position. What does that do to the cost of a step?
+# In-batch softmax needs no drawn negatives. Compare the number of distinct items that a batch names with it
+# and with one drawn negative for each position. What does that do to the cost of a step?
 # ```
 #
 # ```{solution} costs-negatives
 # :class: dropdown
 #
-# With one negative a position, most negatives are items that nobody in the batch had, so nearly every position adds one more title to encode. In-batch softmax ranks against what was encoded anyway: about half the titles, and many
-# more comparisons, which cost next to nothing.
+# With one negative a position, most negatives are items that nobody in the batch had, so nearly every
+# position adds one more title to encode. In-batch softmax ranks against what was encoded anyway: about half
+# the titles, and many more comparisons, which cost next to nothing.
 # ```

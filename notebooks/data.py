@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Data: two domains whose truth is known
 #
-# **What you will learn.** What a domain is in this book; how the embedded world is made and what is known about it that real data never tell;
-# how to look at your own data in the same way.
+# **What you will learn.** What a domain is in this book; how the embedded world is made and what is known
+# about it that real data never tell; how to look at your own data in the same way.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -39,8 +39,9 @@ style()
 # %% [markdown]
 # ## A domain
 #
-# A *domain* is a catalogue (what items are) and interactions (who had what, in which order). The catalogue holds titles or pictures; item numbers are only
-# places in it. Two domains share no items and no users, but they may share what makes items alike.
+# A *domain* is a catalogue (what items are) and interactions (who had what, in which order). The catalogue
+# holds titles or pictures; item numbers are only places in it. Two domains share no items and no users, but
+# they may share what makes items alike.
 
 # %%
 informative = make_world(WorldConfig(), "text")
@@ -68,8 +69,9 @@ show_table(pd.DataFrame(rows), "The two domains of the embedded world (counts)")
 # %% [markdown]
 # ## How the world works
 #
-# Every item has a latent vector $z$ on the unit sphere of $\mathbb R^6$, near one of 20 topics; half of the topics exist in both domains. A user has two favourite topics, which give the
-# taste $c$. What comes next depends on the taste and, through a fixed rotation $Q$, on the last item:
+# Every item has a latent vector $z$ on the unit sphere of $\mathbb R^6$, near one of 20 topics; half of the
+# topics exist in both domains. A user has two favourite topics, which give the taste $c$. What comes next
+# depends on the taste and, through a fixed rotation $Q$, on the last item:
 #
 # $$\operatorname{logit}(\text{next}=i) = \frac{z_i\cdot c + 0.6\; z_i\cdot Q\,z_\text{last}}{T} + b_i$$
 #
@@ -79,8 +81,9 @@ show_table(pd.DataFrame(rows), "The two domains of the embedded world (counts)")
 #
 # ### Titles
 #
-# A slot of a title holds a function word, a *content* word that is likely for this $z$, or a *nuisance* word that says nothing. How much a title tells is one number, the share of
-# content words. Both settings below are the same draw apart from that share: some content words are replaced by nuisance words.
+# A slot of a title holds a function word, a *content* word that is likely for this $z$, or a *nuisance* word
+# that says nothing. How much a title tells is one number, the share of content words. Both settings below are
+# the same draw apart from that share: some content words are replaced by nuisance words.
 
 # %% tags=["remove-input"]
 truth = informative.target.truth
@@ -100,8 +103,8 @@ show_table(
 # %% [markdown]
 # ### Pictures
 #
-# A picture shows the same $z$ as colour of the ground, direction of the stripes, and place and size of the disc. Brightness, phase of the stripes and noise tell nothing.
-# Each row holds items of one topic.
+# A picture shows the same $z$ as colour of the ground, direction of the stripes, and place and size of the
+# disc. Brightness, phase of the stripes and noise tell nothing. Each row holds items of one topic.
 
 # %% tags=["remove-input"]
 figure, axes = plt.subplots(4, 8, figsize=(7.2, 3.8), layout="constrained")
@@ -116,8 +119,8 @@ for row, topic in zip(axes, (0, 4, 9, 17), strict=True):
 # %% [markdown]
 # ### Topics, popularity, lengths
 #
-# Top: items of the target domain, their six latent factors projected on the two directions of largest spread, four topics in
-# colour. Middle: how often items occur, most popular first. Bottom: lengths of histories.
+# Top: items of the target domain, their six latent factors projected on the two directions of largest spread,
+# four topics in colour. Middle: how often items occur, most popular first. Bottom: lengths of histories.
 
 # %% tags=["remove-input"]
 figure, axes = plt.subplots(3, 1, figsize=(5.6, 8.6), layout="constrained", height_ratios=(1.6, 1, 1))
@@ -144,8 +147,9 @@ axes[2].set(xlabel="interactions of a user", ylabel="users", title="lengths")
 # %% [markdown]
 # ## The oracle
 #
-# As the probabilities are known, so is the best possible ranking: the *oracle* ranks by the logits above with the user's true taste. No model can do better on average; and popularity, which
-# knows nothing about the user, shows how much there is to gain.
+# As the probabilities are known, so is the best possible ranking: the *oracle* ranks by the logits above with
+# the user's true taste. No model can do better on average; and popularity, which knows nothing about the
+# user, shows how much there is to gain.
 
 # %%
 oracle = informative.oracle().hr10
@@ -158,12 +162,15 @@ glue("share", f"{100 * popularity / oracle:.0f} %", display=False)
 glue("cases", f"{len(informative.oracle().ranks):,}", display=False)
 
 # %% [markdown]
-# Over {glue:text}`cases` test users the oracle's HR@10 is {glue:text}`oracle`, that of popularity {glue:text}`popularity`, {glue:text}`share` of it.
+# Over {glue:text}`cases` test users the oracle's HR@10 is {glue:text}`oracle`, that of popularity
+# {glue:text}`popularity`, {glue:text}`share` of it.
 #
 # ## What the encoders know beforehand
 #
-# Before any recommendation, a *general stage* teaches the encoders without labels: masked words for titles, masked patches for pictures, on sentences and pictures of no domain. A linear map from
-# the encoder's mean state to $z$, fitted on half of the target's items and judged on the other half, shows what that taught ($R^2$, one is perfect):
+# Before any recommendation, a *general stage* teaches the encoders without labels: masked words for titles,
+# masked patches for pictures, on sentences and pictures of no domain. A linear map from the encoder's mean
+# state to $z$, fitted on half of the target's items and judged on the other half, shows what that taught
+# ($R^2$, one is perfect):
 
 # %% tags=["remove-input"]
 from transrec_core.world.general import probe_r2
@@ -188,12 +195,14 @@ show_table(
 )
 
 # %% [markdown]
-# For pictures the general stage is a small gain ({glue:text}`probe-pictures`): what "no source" starts from is nearly random there, and what the source stage adds includes learning to see.
+# For pictures the general stage is a small gain ({glue:text}`probe-pictures`): what "no source" starts from
+# is nearly random there, and what the source stage adds includes learning to see.
 #
 # ## Your own data
 #
-# `transrec data check FOLDER` reads a dataset folder and says what is in it: users, items, interactions, lengths, repeats, items without text or picture, and how many test items are
-# *cold*, in nobody's training histories. {doc}`../setup` shows the format and how to convert tables.
+# `transrec data check FOLDER` reads a dataset folder and says what is in it: users, items, interactions,
+# lengths, repeats, items without text or picture, and how many test items are *cold*, in nobody's training
+# histories. {doc}`../setup` shows the format and how to convert tables.
 #
 # ## Exercises
 #
@@ -206,7 +215,8 @@ show_table(
 # ```{solution} data-oracle
 # :class: dropdown
 #
-# It knows the probabilities, not the draw. The next item is drawn at random among many that are about equally likely; with ten places, the best that can be done is to name the ten most likely.
+# It knows the probabilities, not the draw. The next item is drawn at random among many that are about equally
+# likely; with ten places, the best that can be done is to name the ten most likely.
 # ```
 #
 # ```{exercise}
@@ -223,5 +233,6 @@ show_table(
 # world.oracle().hr10, metrics(popularity_ranks(world.target))["HR@10"]
 # ```
 #
-# A higher temperature flattens the preferences: the next item is less predictable from taste, so the oracle falls, while the item biases $b_i$ weigh more against it.
+# A higher temperature flattens the preferences: the next item is less predictable from taste, so the oracle
+# falls, while the item biases $b_i$ weigh more against it.
 # ````

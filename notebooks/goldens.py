@@ -13,10 +13,13 @@
 # %% [markdown]
 # # Checked against others
 #
-# **What you will learn.** How far the adapters of this project are from independent implementations that are given the same parameters and inputs; and how defects are kept out.
+# **What you will learn.** How far the adapters of this project are from independent implementations that are
+# given the same parameters and inputs; and how defects are kept out.
 #
-# A *golden* is an output that somebody else's code computed. A script (`tests/goldens/make.py`) ran two libraries, `adapters` {cite}`poth2023` and `peft`, in an environment of their own on small BERT and ViT
-# encoders with random parameters, and saved parameters, inputs and outputs. The page loads them into this project's adapters and compares.
+# A *golden* is an output that somebody else's code computed. A script (`tests/goldens/make.py`) ran two
+# libraries, `adapters` {cite}`poth2023` and `peft`, in an environment of their own on small BERT and ViT
+# encoders with random parameters, and saved parameters, inputs and outputs. The page loads them into this
+# project's adapters and compares.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -55,9 +58,11 @@ show_table(
 )
 
 # %% [markdown]
-# Largest difference: {glue:text}`golden-worst`, {glue:text}`golden-verdict`. No library has {glue:text}`golden-none`; these rest on what every method rests on:
+# Largest difference: {glue:text}`golden-worst`, {glue:text}`golden-verdict`. No library has
+# {glue:text}`golden-none`; these rest on what every method rests on:
 #
-# - the *laws*, as tests over every method, backbone family, objective and placement: a frozen base, identity at the start, exact counts, causality, padding, every token heard, save and load;
+# - the *laws*, as tests over every method, backbone family, objective and placement: a frozen base, identity
+#   at the start, exact counts, causality, padding, every token heard, save and load;
 # - gradients against finite differences in double precision;
 # - the formulas for their numbers of parameters.
 #
@@ -65,8 +70,10 @@ show_table(
 #
 # ## Defects that must not come back
 #
-# The code released with the paper has defects in several of its seven adapters (whether the paper's own runs used it is not known). For each there is a test named after it. `python benchmarks/mutate.py` puts the
-# defect into a copy of this code and shows that its test then fails, and that it passes without; it ends with an error if one is not caught.
+# The code released with the paper has defects in several of its seven adapters (whether the paper's own runs
+# used it is not known). For each there is a test named after it. `python benchmarks/mutate.py` puts the
+# defect into a copy of this code and shows that its test then fails, and that it passes without; it ends with
+# an error if one is not caught.
 #
 # | where | what the released code does | here |
 # |---|---|---|
@@ -89,17 +96,20 @@ show_table(
 # ```{solution} goldens-effect
 # :class: dropdown
 #
-# A difference of zero is also what two adapters give that do nothing. Only where the effect is large does a small difference prove anything.
+# A difference of zero is also what two adapters give that do nothing. Only where the effect is large does a
+# small difference prove anything.
 # ```
 #
 # ```{exercise}
 # :label: goldens-law
 #
-# A golden says that an adapter equals somebody else's. Name a defect that a golden would not have caught, and a test that does.
+# A golden says that an adapter equals somebody else's. Name a defect that a golden would not have caught, and
+# a test that does.
 # ```
 #
 # ```{solution} goldens-law
 # :class: dropdown
 #
-# A golden compares outputs of one encoder in evaluation mode. It would not see a base weight that changes in training, or a user encoder that reads the future: the laws on the frozen base and on causality do.
+# A golden compares outputs of one encoder in evaluation mode. It would not see a base weight that changes in
+# training, or a user encoder that reads the future: the laws on the frozen base and on causality do.
 # ```

@@ -13,15 +13,20 @@
 # %% [markdown]
 # # What to use: guidance
 #
-# **What you will learn.** What the evidence of this book recommends for your number of users, your budget and your number of domains; on what each line rests; and what it can't decide.
+# **What you will learn.** What the evidence of this book recommends for your number of users, your budget and
+# your number of domains; on what each line rests; and what it can't decide.
 #
-# Every line of the tables is computed from the recorded runs when the page is built. The rule is the same for all: of the method with the best mean and all that are *comparable* to it (within 3 % of its
-# HR@10, by the tests of the {doc}`../protocol`), the one that trains the fewest parameters. What can't be told from the best is named beside it, not chosen.
+# Every line of the tables is computed from the recorded runs when the page is built. The rule is the same for
+# all: of the method with the best mean and all that are *comparable* to it (within 3 % of its HR@10, by the
+# tests of the {doc}`../protocol`), the one that trains the fewest parameters. What can't be told from the
+# best is named beside it, not chosen.
 #
-# Real evidence comes first, as far as it is recorded ({doc}`real`); the embedded world, where more was run, comes after it.
+# Real evidence comes first, as far as it is recorded ({doc}`real`); the embedded world, where more was run,
+# comes after it.
 #
 # ```{warning}
-# Few data sets, small encoders, short budgets. Read it as the *form* that advice should have; repeat the study on your own domain before you rely on an order of methods.
+# Few data sets, small encoders, short budgets. Read it as the *form* that advice should have; repeat the
+# study on your own domain before you rely on an order of methods.
 # ```
 
 # %% tags=["parameters"]
@@ -73,7 +78,8 @@ glue(
 # %% [markdown]
 # ## From real data
 #
-# Full fine-tuning, adapters, head only, no source, or the source model as it is, in each cell those that were run; only where at least three seeds are complete.
+# Full fine-tuning, adapters, head only, no source, or the source model as it is, in each cell those that were
+# run; only where at least three seeds are complete.
 
 # %% tags=["remove-input"]
 rows, given = [], set()
@@ -131,7 +137,8 @@ show_table(
 # %% [markdown]
 # ## By the budget of a training step
 #
-# All fourteen adapters, full fine-tuning and head only; costs were measured side by side when this book was built ({doc}`rq2`).
+# All fourteen adapters, full fine-tuning and head only; costs were measured side by side when this book was
+# built ({doc}`rq2`).
 
 # %% tags=["remove-input"]
 rows = []
@@ -149,7 +156,8 @@ else:
 # %% [markdown]
 # ## By the number of domains
 #
-# What has to be kept, with bert-base and a Houlsby adapter of size 64/16 as in the paper's setting (counted, not run):
+# What has to be kept, with bert-base and a Houlsby adapter of size 64/16 as in the paper's setting (counted,
+# not run):
 
 # %% tags=["remove-input"]
 large = count("bert-base-uncased", AdapterConfig(method="houlsby"))
@@ -177,7 +185,8 @@ show_table(pd.DataFrame(rows), "Changes of the base point, a Houlsby adapter: HR
 # %% [markdown]
 # ## Is the source worth it?
 #
-# Full fine-tuning from the source model minus the same training without source interactions, by the number of training users:
+# Full fine-tuning from the source model minus the same training without source interactions, by the number of
+# training users:
 
 # %% tags=["remove-input"]
 for cell, found in recorded["rq4"].items():
@@ -211,7 +220,9 @@ display(Markdown("\n".join(lines)))
 # %% [markdown]
 # ## Look for yourself
 #
-# Every compared setting of the recorded study on the embedded world, a point each (mean over seeds). Pick what the axes show; a click on a name in the legend hides its points, a tap or the mouse on a point names it.
+# Every compared setting of the recorded study on the embedded world, a point each (mean over seeds). Pick
+# what the axes show; a click on a name in the legend hides its points, a tap or the mouse on a point names
+# it.
 
 # %% tags=["remove-input"]
 frames = {}
@@ -233,23 +244,29 @@ display(
 # ```{exercise}
 # :label: guidance-rule
 #
-# The rule takes the cheapest method that is *comparable* to the best. What would change if it took the cheapest that is *not significantly worse*?
+# The rule takes the cheapest method that is *comparable* to the best. What would change if it took the
+# cheapest that is *not significantly worse*?
 # ```
 #
 # ```{solution} guidance-rule
 # :class: dropdown
 #
-# With few users almost nothing is significantly worse, so it would recommend the cheapest method of all, on the strength of knowing nothing. "Comparable" has to be shown; "not significantly worse" is what a lack of data gives for free.
+# With few users almost nothing is significantly worse, so it would recommend the cheapest method of all, on
+# the strength of knowing nothing. "Comparable" has to be shown; "not significantly worse" is what a lack of
+# data gives for free.
 # ```
 #
 # ```{exercise}
 # :label: guidance-own
 #
-# Your shop has 600 users and 12 sister sites. Which two tables of this page do you need, and what do they say?
+# Your shop has 600 users and 12 sister sites. Which two tables of this page do you need, and what do they
+# say?
 # ```
 #
 # ```{solution} guidance-own
 # :class: dropdown
 #
-# The table by users (600 lies between 450 and 900: look at both rows) and the table by domains (between 5 and 20). If the first recommends full fine-tuning by a small difference, the second says what that difference costs in storage.
+# The table by users (600 lies between 450 and 900: look at both rows) and the table by domains (between 5 and
+# 20). If the first recommends full fine-tuning by a small difference, the second says what that difference
+# costs in storage.
 # ```

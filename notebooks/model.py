@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Model: TransRec and an adapter
 #
-# **What you will learn.** How TransRec turns content into recommendations, what its two objectives and losses are, what an adapter adds to it, and how to check that nothing looks
-# into the future.
+# **What you will learn.** How TransRec turns content into recommendations, what its two objectives and losses
+# are, what an adapter adds to it, and how to check that nothing looks into the future.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -47,9 +47,11 @@ torch.set_num_threads(1)
 _ = draw_model()
 
 # %% [markdown]
-# An item's title or picture goes through a pretrained *backbone*; its pooled state goes through one linear map, the *head*, and is the item vector $v_i\in\mathbb R^d$. The *user encoder*, a causal
-# transformer {cite}`kang2018`, reads the item vectors of a history and gives a user vector $u_t$ at each position. The score of an item is the dot product $u_t\cdot v_i$.
-# Adapters sit at the end of the sublayers of both encoders.
+# An item's title or picture goes through a pretrained *backbone*; its pooled state goes through one linear
+# map, the *head*, and is the item vector $v_i\in\mathbb R^d$. The *user encoder*, a causal transformer
+# {cite}`kang2018`, reads the item vectors of a history and gives a user vector $u_t$ at each position. The
+# score of an item is the dot product $u_t\cdot v_i$. Adapters sit at the end of the sublayers of both
+# encoders.
 #
 # ## In thirty lines
 #
@@ -103,18 +105,21 @@ print(f"{len(batch.items)} different items, loss {loss.item():.2f}")
 # %% [markdown]
 # ## Objectives and losses
 #
-# **SASRec** asks at every position $t$ for the next item; **CPC** {cite}`oord2018` only at the last position. Both train the same network; CPC sees a tenth of the targets.
+# **SASRec** asks at every position $t$ for the next item; **CPC** {cite}`oord2018` only at the last position.
+# Both train the same network; CPC sees a tenth of the targets.
 #
 # The released code scores one sampled negative $j$ for each positive $i$,
 #
 # $$\mathcal L = -\log\sigma(u_t\cdot v_i) - \log\bigl(1-\sigma(u_t\cdot v_j)\bigr),$$
 #
-# the study uses a softmax over candidates $C$, the items of the batch or of the catalogue, without the user's own other items,
+# the study uses a softmax over candidates $C$, the items of the batch or of the catalogue, without the user's
+# own other items,
 #
 # $$\mathcal L = -\log\frac{e^{u_t\cdot v_i-\log q_i}}{\sum_{j\in C}e^{u_t\cdot v_j-\log q_j}},$$
 #
-# where $q_j$ is the probability that $j$ gets into a batch: without that correction popular items, which are candidates most often, would be held down {cite}`yi2019`. Both are in the
-# library (`training.loss: bce`, `batch`, `catalogue`).
+# where $q_j$ is the probability that $j$ gets into a batch: without that correction popular items, which are
+# candidates most often, would be held down {cite}`yi2019`. Both are in the library (`training.loss: bce`,
+# `batch`, `catalogue`).
 #
 # ## An adapter
 
@@ -157,8 +162,10 @@ show_table(pd.DataFrame(rows), "What trains, on the embedded world's small model
 # %% [markdown]
 # ## Nothing looks into the future
 #
-# If the item at position $t+1$ changes, the user vector at $t$ must not. Below, one item of a history is exchanged, and the change of each user vector is drawn: zero before, something from there on. The same is a test for
-# every adapter. (The released K-Adapter fails it: its attention mask lets a position see its own target.)
+# If the item at position $t+1$ changes, the user vector at $t$ must not. Below, one item of a history is
+# exchanged, and the change of each user vector is drawn: zero before, something from there on. The same is a
+# test for every adapter. (The released K-Adapter fails it: its attention mask lets a position see its own
+# target.)
 
 # %% tags=["remove-input"]
 torch.manual_seed(0)
@@ -192,35 +199,41 @@ glue("leak", f"{change[:place].max():.1e}", display=False)
 # ```{exercise}
 # :label: model-count
 #
-# An adapter with bottleneck $m$ on width $d$ has $2dm+d+m$ parameters. How many does Houlsby add to a BERT of 12 layers and width 768 with $m=64$?
+# An adapter with bottleneck $m$ on width $d$ has $2dm+d+m$ parameters. How many does Houlsby add to a BERT of
+# 12 layers and width 768 with $m=64$?
 # ```
 #
 # ```{solution} model-count
 # :class: dropdown
 #
-# Two for each layer: $12\cdot 2\cdot(2\cdot 768\cdot 64+768+64)$, which is 2,379,264; the rest of the 2,387,776 that a test checks is in the user encoder.
+# Two for each layer: $12\cdot 2\cdot(2\cdot 768\cdot 64+768+64)$, which is 2,379,264; the rest of the
+# 2,387,776 that a test checks is in the user encoder.
 # ```
 #
 # ```{exercise}
 # :label: model-mask
 #
-# Sequences are padded on the right here, and the user encoder gets no padding mask. Why is that right, and what would go wrong with padding on the left?
+# Sequences are padded on the right here, and the user encoder gets no padding mask. Why is that right, and
+# what would go wrong with padding on the left?
 # ```
 #
 # ```{solution} model-mask
 # :class: dropdown
 #
-# With a causal mask a position reads only earlier ones, and padding on the right comes later than all that is read. On the left it would come first and be read by every position, unless masked.
+# With a causal mask a position reads only earlier ones, and padding on the right comes later than all that is
+# read. On the left it would come first and be read by every position, unless masked.
 # ```
 #
 # ```{exercise}
 # :label: model-lora
 #
-# Attach `lora` instead, move its parameters at random as above, and merge it with `model.merge_adapter("shop")`. How far are the scores before and after?
+# Attach `lora` instead, move its parameters at random as above, and merge it with
+# `model.merge_adapter("shop")`. How far are the scores before and after?
 # ```
 #
 # ```{solution} model-lora
 # :class: dropdown
 #
-# Equal up to float rounding, about $10^{-6}$: the product $BA$ is added to the frozen weight, which computes the same. A bottleneck has a non-linearity inside and can't be merged; the library says so.
+# Equal up to float rounding, about $10^{-6}$: the product $BA$ is added to the frozen weight, which computes
+# the same. A bottleneck has a non-linearity inside and can't be merged; the library says so.
 # ```

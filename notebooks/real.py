@@ -13,10 +13,12 @@
 # %% [markdown]
 # # The study on real data
 #
-# **What you will learn.** What the questions of this book come to on real titles, posters and people; on new items that nobody had before; and where that disagrees with the embedded world.
+# **What you will learn.** What the questions of this book come to on real titles, posters and people; on new
+# items that nobody had before; and where that disagrees with the embedded world.
 #
-# What was fixed before the first run is in {doc}`../protocol_real`. Every number here is computed from the records that ship in `results/real`, as far as they go: what was not run is listed, and a table with too few seeds says so. The
-# data are not shipped.
+# What was fixed before the first run is in {doc}`../protocol_real`. Every number here is computed from the
+# records that ship in `results/real`, as far as they go: what was not run is listed, and a table with too few
+# seeds says so. The data are not shipped.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -68,8 +70,9 @@ glue("real-margin", f"{100 * RELATIVE_MARGIN:.0f} %", display=False)
 # %% [markdown]
 # ## What was run, and what was not
 #
-# Of {glue:text}`real-questions` questions {glue:text}`real-complete` are complete. {glue:text}`real-recorded` runs are recorded, of {glue:text}`real-planned` whose step sizes are chosen; {glue:text}`real-untuned` comparisons have no step
-# size yet. A run that two questions share is counted in both rows and run once.
+# Of {glue:text}`real-questions` questions {glue:text}`real-complete` are complete. {glue:text}`real-recorded`
+# runs are recorded, of {glue:text}`real-planned` whose step sizes are chosen; {glue:text}`real-untuned`
+# comparisons have no step size yet. A run that two questions share is counted in both rows and run once.
 
 # %% tags=["remove-input"]
 show_table(runs, "Planned and recorded, in the order of worth", text=True)
@@ -77,7 +80,8 @@ show_table(runs, "Planned and recorded, in the order of worth", text=True)
 # %% [markdown]
 # ## The data after their filters
 #
-# Sources: Amazon reviews {cite}`ni2019`, MovieLens-1M {cite}`harper2015`, H&M purchases (Kaggle). Each row is what the filter before it left; the last one of a part is what was used.
+# Sources: Amazon reviews {cite}`ni2019`, MovieLens-1M {cite}`harper2015`, H&M purchases (Kaggle). Each row is
+# what the filter before it left; the last one of a part is what was used.
 
 # %% tags=["remove-input"]
 filters, targets = evidence.filters_table(SHELF / "pairs.json"), evidence.targets_table(SHELF / "pairs.json")
@@ -93,7 +97,9 @@ else:
 # %% [markdown]
 # ## RQ1: adapters against full fine-tuning
 #
-# The verdict has a margin of {glue:text}`real-margin` of full fine-tuning's HR@10; "detectable" is the true difference that would be found with 80 % probability. Times are of one core, with one or two other runs beside it: they show orders of magnitude, not more.
+# The verdict has a margin of {glue:text}`real-margin` of full fine-tuning's HR@10; "detectable" is the true
+# difference that would be found with 80 % probability. Times are of one core, with one or two other runs
+# beside it: they show orders of magnitude, not more.
 
 # %% tags=["remove-input"]
 rq1 = real.cells("rq1")
@@ -125,10 +131,13 @@ display(
 # %% [markdown]
 # ## New items: cold and warm targets
 #
-# A target is *cold* if nobody has it in the training part. There an item-ID model can only guess; what a content model can do there is its reason to exist. H4: full fine-tuning is better than item-ID SASRec on cold targets.
+# A target is *cold* if nobody has it in the training part. There an item-ID model can only guess; what a
+# content model can do there is its reason to exist. H4: full fine-tuning is better than item-ID SASRec on
+# cold targets.
 #
-# Where nothing is hit, the median rank of the cold targets among all items of the catalogue still tells whether content moves them forward; a guess has half the catalogue before it. This column was added after the first results were seen: it describes, and
-# no verdict rests on it.
+# Where nothing is hit, the median rank of the cold targets among all items of the catalogue still tells
+# whether content moves them forward; a guess has half the catalogue before it. This column was added after
+# the first results were seen: it describes, and no verdict rests on it.
 
 # %% tags=["remove-input"]
 shown = [(cell, evidence.cold_table(found)) for cell, found in rq1]
@@ -141,7 +150,9 @@ display(Markdown("\n".join(line for line in lines if line) or "*Nothing recorded
 # %% [markdown]
 # ## What became of the hypotheses
 #
-# H1 to H4 were written down before the first run ({doc}`../protocol_real`). One holds if the verdict is the predicted one, does not hold if another verdict is certain, and is open otherwise. Differences are to full fine-tuning (of H4: to item-ID SASRec).
+# H1 to H4 were written down before the first run ({doc}`../protocol_real`). One holds if the verdict is the
+# predicted one, does not hold if another verdict is certain, and is open otherwise. Differences are to full
+# fine-tuning (of H4: to item-ID SASRec).
 
 # %% tags=["remove-input"]
 if rq1:
@@ -206,7 +217,9 @@ if not told:
 # %% [markdown]
 # ## Where the embedded world says otherwise
 #
-# The pages of the four questions ({doc}`rq1`, {doc}`rq2`, {doc}`rq3`, {doc}`rq4`) show both worlds side by side. *Disagree* means that both are certain of something, and not of the same; where either is undecided, nothing can be said.
+# The pages of the four questions ({doc}`rq1`, {doc}`rq2`, {doc}`rq3`, {doc}`rq4`) show both worlds side by
+# side. *Disagree* means that both are certain of something, and not of the same; where either is undecided,
+# nothing can be said.
 
 # %% tags=["remove-input"]
 display(Markdown(worlds.summary()))
@@ -214,7 +227,8 @@ display(Markdown(worlds.summary()))
 # %% [markdown]
 # ## Repeating one
 #
-# Each record holds its specification. With the dataset folders in `DATA`, a run repeats, source stage and encoder pretraining included, and says whether it agrees, by:
+# Each record holds its specification. With the dataset folders in `DATA`, a run repeats, source stage and
+# encoder pretraining included, and says whether it agrees, by:
 
 # %% tags=["remove-input"]
 example = next(iter(sorted(real.recorded)), "ID")
@@ -238,31 +252,38 @@ if len(repeats):
 # ## How to read this
 #
 # - Budgets are what two cores can do in hours. A method that was still improving may do better with more.
-# - One source model for each pair, except where the source is varied: intervals do not cover another source stage.
-# - MiniLM's pretraining texts are not ours to check; the picture encoder was pretrained on a few thousand pictures, by the standards of today next to nothing.
+# - One source model for each pair, except where the source is varied: intervals do not cover another source
+#   stage.
+# - MiniLM's pretraining texts are not ours to check; the picture encoder was pretrained on a few thousand
+#   pictures, by the standards of today next to nothing.
 #
 # ## Exercises
 #
 # ```{exercise}
 # :label: real-popularity
 #
-# Why can a network that was trained on thousands of histories lose to popularity on real data, but not in the embedded world?
+# Why can a network that was trained on thousands of histories lose to popularity on real data, but not in the
+# embedded world?
 # ```
 #
 # ```{solution} real-popularity
 # :class: dropdown
 #
-# Real popularity is far more uneven than in the embedded world, and a content model has to learn it from titles or pictures, which hardly show it; with few steps it has learnt neither taste nor popularity.
+# Real popularity is far more uneven than in the embedded world, and a content model has to learn it from
+# titles or pictures, which hardly show it; with few steps it has learnt neither taste nor popularity.
 # ```
 #
 # ```{exercise}
 # :label: real-cold
 #
-# Two methods have the same HR@10 on all targets. One is far better on cold targets. Which would you use in a shop whose catalogue changes every week, and what else would you want to know?
+# Two methods have the same HR@10 on all targets. One is far better on cold targets. Which would you use in a
+# shop whose catalogue changes every week, and what else would you want to know?
 # ```
 #
 # ```{solution} real-cold
 # :class: dropdown
 #
-# The one that is better on cold targets, as the share of cold targets grows with a changing catalogue. What else: how large that share is there, since the overall figure is the mean of both with *this* data's share as weight.
+# The one that is better on cold targets, as the share of cold targets grows with a changing catalogue. What
+# else: how large that share is there, since the overall figure is the mean of both with *this* data's share
+# as weight.
 # ```

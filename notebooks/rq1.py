@@ -13,11 +13,13 @@
 # %% [markdown]
 # # RQ1: do adapters match full fine-tuning?
 #
-# **What you will learn.** How to ask whether a small adapter does *as well as* training everything, so that the answer can be
-# "no" or "we can't tell"; what it costs; and how far all of it is above recommending what is popular.
+# **What you will learn.** How to ask whether a small adapter does *as well as* training everything, so that
+# the answer can be "no" or "we can't tell"; what it costs; and how far all of it is above recommending what
+# is popular.
 #
-# The first half of this page was computed when the book was built, by the protocol that was fixed before ({doc}`../protocol`). The second half rests on recorded runs with more seeds,
-# which ship with the book, and says whether the two agree.
+# The first half of this page was computed when the book was built, by the protocol that was fixed before
+# ({doc}`../protocol`). The second half rests on recorded runs with more seeds, which ship with the book, and
+# says whether the two agree.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -44,8 +46,9 @@ style()
 # %% [markdown]
 # ## The runs
 #
-# A *cell* is one comparison: a modality, an objective, and for text how much a title tells. In each, all methods start from the same
-# source model and see the same users; methods differ in what they train. `seed` shifts the seeds of the profile.
+# A *cell* is one comparison: a modality, an objective, and for text how much a title tells. In each, all
+# methods start from the same source model and see the same users; methods differ in what they train. `seed`
+# shifts the seeds of the profile.
 
 # %% tags=["remove-stderr"]
 study = load_profile(profile)
@@ -72,11 +75,12 @@ glue("profile", profile, display=False)
 #
 # ## Quality, difference, verdict
 #
-# HR@10 is the share of test users whose next item is among the ten that the model ranks highest out of *all* items of the catalogue. In
-# brackets: 95 % intervals over users and seeds. The verdict compares with full fine-tuning under a margin of
-# {glue:text}`margin` of its HR@10: *comparable* if the difference is certainly within the margin, *worse* or *better* if it is certainly on
-# one side of zero, otherwise *undecided*. "Detectable" is the true difference that the comparison would find with 80 % probability: where it is larger than the margin, "undecided" says
-# that more users or seeds are needed, not that the methods are equal.
+# HR@10 is the share of test users whose next item is among the ten that the model ranks highest out of *all*
+# items of the catalogue. In brackets: 95 % intervals over users and seeds. The verdict compares with full
+# fine-tuning under a margin of {glue:text}`margin` of its HR@10: *comparable* if the difference is certainly
+# within the margin, *worse* or *better* if it is certainly on one side of zero, otherwise *undecided*.
+# "Detectable" is the true difference that the comparison would find with 80 % probability: where it is larger
+# than the margin, "undecided" says that more users or seeds are needed, not that the methods are equal.
 
 # %% tags=["remove-input"]
 for cell, frame in summaries.items():
@@ -89,8 +93,9 @@ for cell, frame in summaries.items():
 # %% [markdown]
 # ## What adaptation costs
 #
-# Each point is a method; further left trains fewer parameters or takes less time, further up recommends better. Bars are 95 % intervals. The dotted
-# line is the oracle: what the world's own probabilities reach. The dashed one is popularity.
+# Each point is a method; further left trains fewer parameters or takes less time, further up recommends
+# better. Bars are 95 % intervals. The dotted line is the oracle: what the world's own probabilities reach.
+# The dashed one is popularity.
 
 # %% tags=["remove-input"]
 _ = figures.plot_costs(summaries)
@@ -106,7 +111,8 @@ display(Markdown("\n".join(report.sentences(summaries))))
 # %% [markdown]
 # ## Recorded, with more seeds
 #
-# The same comparisons with {glue:text}`rq1-recorded-seeds` seeds, from the records that ship with the book ({doc}`runs` lists them). {glue:text}`rq1-missing`
+# The same comparisons with {glue:text}`rq1-recorded-seeds` seeds, from the records that ship with the book
+# ({doc}`runs` lists them). {glue:text}`rq1-missing`
 
 # %% tags=["remove-input"]
 live, recorded, missing = comparisons.live_and_recorded(
@@ -138,8 +144,9 @@ display(Markdown(comparisons.agreement_sentence(agreement, profile)))
 # %% [markdown]
 # ## The step sizes behind it
 #
-# Every method chose among four, on the validation users with a seed of its own; the choice is in brackets. Where it lies at the end of the grid, a better one may lie outside, and the method may be
-# better than it looks here.
+# Every method chose among four, on the validation users with a seed of its own; the choice is in brackets.
+# Where it lies at the end of the grid, a better one may lie outside, and the method may be better than it
+# looks here.
 
 # %% tags=["remove-input", "hide-output"]
 show_table(
@@ -149,8 +156,10 @@ show_table(
 # %% [markdown]
 # ## On real data
 #
-# The same question on real titles and posters, as far as it is recorded, beside the recorded runs of the embedded world; {doc}`real` has the whole tables. First what the controls reach, then each method's verdict and difference to full fine-tuning, in percent of full
-# fine-tuning's HR@10 in the same cell. *Disagree* means that cells are certain of different things; where one side is undecided, nothing can be said.
+# The same question on real titles and posters, as far as it is recorded, beside the recorded runs of the
+# embedded world; {doc}`real` has the whole tables. First what the controls reach, then each method's verdict
+# and difference to full fine-tuning, in percent of full fine-tuning's HR@10 in the same cell. *Disagree*
+# means that cells are certain of different things; where one side is undecided, nothing can be said.
 
 # %% tags=["remove-input"]
 show_worlds("rq1")
@@ -158,47 +167,53 @@ show_worlds("rq1")
 # %% [markdown]
 # ## How to read this
 #
-# - The seeds vary what is random in the *adaptation*: order of users, dropout, start of the adapters. Source stage and world are one draw
-#   each, so the intervals do not cover what another world would say.
-# - "No source" starts from the same weights as the source stage did and trains everything on the target. What full fine-tuning has over it is
-#   the use of the source *interactions*.
-# - Times include the validations and were taken with as many runs side by side as this machine has cores; memory is the peak of the whole process, libraries and world included. They compare methods on this
-#   page, not machines.
+# - The seeds vary what is random in the *adaptation*: order of users, dropout, start of the adapters. Source
+#   stage and world are one draw each, so the intervals do not cover what another world would say.
+# - "No source" starts from the same weights as the source stage did and trains everything on the target. What
+#   full fine-tuning has over it is the use of the source *interactions*.
+# - Times include the validations and were taken with as many runs side by side as this machine has cores;
+#   memory is the peak of the whole process, libraries and world included. They compare methods on this page,
+#   not machines.
 #
 # ## Exercises
 #
 # ```{exercise}
 # :label: rq1-margin
 #
-# The margin is relative to full fine-tuning. Take one of the tables: how large would the margin have to be for Houlsby to be called
-# comparable? Is that a difference which a shop would notice?
+# The margin is relative to full fine-tuning. Take one of the tables: how large would the margin have to be
+# for Houlsby to be called comparable? Is that a difference which a shop would notice?
 # ```
 #
 # ```{solution} rq1-margin
 # :class: dropdown
 #
-# Both one-sided tests must reject the margin; for a single comparison the 95 % interval within the margin is enough for that, so the larger of its two bounds in absolute
-# value is nearly the answer (with several comparisons the correction asks for a little more). Divide it by full fine-tuning's HR@10 to get it as a share. Whether a shop would notice is not for statistics to say:
-# that is why the margin has to be fixed before the data are seen.
+# Both one-sided tests must reject the margin; for a single comparison the 95 % interval within the margin is
+# enough for that, so the larger of its two bounds in absolute value is nearly the answer (with several
+# comparisons the correction asks for a little more). Divide it by full fine-tuning's HR@10 to get it as a
+# share. Whether a shop would notice is not for statistics to say: that is why the margin has to be fixed
+# before the data are seen.
 # ```
 #
 # ```{exercise}
 # :label: rq1-seeds
 #
-# Compare the interval of one method's HR@10 with the interval of its difference to full fine-tuning. Which is narrower, and why?
+# Compare the interval of one method's HR@10 with the interval of its difference to full fine-tuning. Which is
+# narrower, and why?
 # ```
 #
 # ```{solution} rq1-seeds
 # :class: dropdown
 #
-# The difference is taken user by user. Users who are hard for every method, and easy ones, cancel out; only users on whom the methods
-# disagree are left. The more two methods agree, the narrower the interval of the difference.
+# The difference is taken user by user. Users who are hard for every method, and easy ones, cancel out; only
+# users on whom the methods disagree are left. The more two methods agree, the narrower the interval of the
+# difference.
 # ```
 #
 # ```{exercise}
 # :label: rq1-own
 #
-# Run one more method in one cell: `pfeiffer` with adapters in the item encoder only. Which line of code is needed?
+# Run one more method in one cell: `pfeiffer` with adapters in the item encoder only. Which line of code is
+# needed?
 # ```
 #
 # ````{solution} rq1-own

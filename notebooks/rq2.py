@@ -13,12 +13,13 @@
 # %% [markdown]
 # # RQ2: which adapter, at what cost?
 #
-# **What you will learn.** How the known adapters order themselves in recommendation when all of them get the same chance; which of them can't be told
-# apart; and what each costs in parameters, time, memory and disk. Which method does what is drawn in {doc}`anatomy`; what was fixed before is in
-# {doc}`../protocol`.
+# **What you will learn.** How the known adapters order themselves in recommendation when all of them get the
+# same chance; which of them can't be told apart; and what each costs in parameters, time, memory and disk.
+# Which method does what is drawn in {doc}`anatomy`; what was fixed before is in {doc}`../protocol`.
 #
-# Two sets of runs are on this page. The *recorded* ones ship with the book and carry the conclusions. The *live* ones, with fewer seeds, ran when this book
-# was built, by the same specifications, and are there to be compared with the recorded ones.
+# Two sets of runs are on this page. The *recorded* ones ship with the book and carry the conclusions. The
+# *live* ones, with fewer seeds, ran when this book was built, by the same specifications, and are there to be
+# compared with the recorded ones.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -82,9 +83,11 @@ glue("rq2-recorded-runs", sum(len(found) for found in recorded.values()), displa
 # %% [markdown]
 # ## Quality
 #
-# {glue:text}`rq2-methods` adapters, each with its own step size out of {glue:text}`rq2-tried`, the same steps, and the same size ({glue:text}`rq2-item-size` in the item encoder, {glue:text}`rq2-user-size` in the user encoder) where
-# a method has one.
-# {glue:text}`rq2-recorded-runs` recorded runs, {glue:text}`rq2-seeds` seeds. {glue:text}`rq2-missing` In brackets: 95 % intervals over users and seeds. The verdict compares with full fine-tuning.
+# {glue:text}`rq2-methods` adapters, each with its own step size out of {glue:text}`rq2-tried`, the same
+# steps, and the same size ({glue:text}`rq2-item-size` in the item encoder, {glue:text}`rq2-user-size` in the
+# user encoder) where a method has one. {glue:text}`rq2-recorded-runs` recorded runs, {glue:text}`rq2-seeds`
+# seeds. {glue:text}`rq2-missing` In brackets: 95 % intervals over users and seeds. The verdict compares with
+# full fine-tuning.
 
 # %% tags=["remove-input"]
 for cell, frame in summaries.items():
@@ -95,7 +98,8 @@ for cell, frame in summaries.items():
 # %% [markdown]
 # ## Which can't be told from the best
 #
-# The adapter with the highest mean is compared with each of the others, user by user, with intervals that hold for all these comparisons at once.
+# The adapter with the highest mean is compared with each of the others, user by user, with intervals that
+# hold for all these comparisons at once.
 
 # %% tags=["remove-input"]
 groups = {cell: report.best_group(found) for cell, found in recorded.items()}
@@ -121,10 +125,12 @@ display(Markdown("\n".join(lines)))
 # %% [markdown]
 # ## What a step costs
 #
-# Times of runs that shared a machine say little. So all methods take training steps in turns, in this process, while nothing else runs; the median of the turns counts, and the ratio to
-# full fine-tuning in the same minute is what to remember. *Peak memory* is the most that is held at one moment of a step, as the allocator reports it: the model, Adam's two moments, and all that the step itself allocates
-# (activations kept for the backward pass, gradients, scratch).
-# *On disk* is what has to be kept for one more domain: for an adapter its file, for full fine-tuning the whole model.
+# Times of runs that shared a machine say little. So all methods take training steps in turns, in this
+# process, while nothing else runs; the median of the turns counts, and the ratio to full fine-tuning in the
+# same minute is what to remember. *Peak memory* is the most that is held at one moment of a step, as the
+# allocator reports it: the model, Adam's two moments, and all that the step itself allocates (activations
+# kept for the backward pass, gradients, scratch). *On disk* is what has to be kept for one more domain: for
+# an adapter its file, for full fine-tuning the whole model.
 
 # %% tags=["remove-stderr", "remove-input"]
 costs, sizes = {}, {}
@@ -160,8 +166,9 @@ for cell in live_question.cells:
 # %% [markdown]
 # ## Quality against parameters
 #
-# Further left trains less, further up recommends better. The line joins the *Pareto set* (bold): methods with no other that trains as little and recommends better on average. Bars are 95 % intervals; points whose bars overlap
-# widely need the comparison above.
+# Further left trains less, further up recommends better. The line joins the *Pareto set* (bold): methods with
+# no other that trains as little and recommends better on average. Bars are 95 % intervals; points whose bars
+# overlap widely need the comparison above.
 
 # %% tags=["remove-input"]
 _ = figures.plot_pareto({cell.title: frame for cell, frame in summaries.items()}, ["full", *METHODS, "head"])
@@ -187,8 +194,10 @@ display(Markdown("\n".join(lines)))
 # %% [markdown]
 # ## Does today's run agree?
 #
-# {glue:text}`rq2-live-runs` runs on this machine with {glue:text}`rq2-live-seeds` seed. Where the seed is among the recorded ones, the same specification was run twice: on the same kind of processor the ranks are the same to the last
-# one, on another the last bits of sums differ and with them a few users. Otherwise the question is whether the live figure lies within the spread of the recorded ones.
+# {glue:text}`rq2-live-runs` runs on this machine with {glue:text}`rq2-live-seeds` seed. Where the seed is
+# among the recorded ones, the same specification was run twice: on the same kind of processor the ranks are
+# the same to the last one, on another the last bits of sums differ and with them a few users. Otherwise the
+# question is whether the live figure lies within the spread of the recorded ones.
 
 # %% tags=["remove-input"]
 agreement = comparisons.agreement(live_groups, recorded_groups)
@@ -213,8 +222,10 @@ show_table(
 # %% [markdown]
 # ## On real data
 #
-# The same question on real titles and posters, as far as it is recorded, beside the recorded runs of the embedded world; {doc}`real` has the whole tables. First what the controls reach, then each method's verdict and difference to full fine-tuning, in percent of full
-# fine-tuning's HR@10 in the same cell. *Disagree* means that cells are certain of different things; where one side is undecided, nothing can be said.
+# The same question on real titles and posters, as far as it is recorded, beside the recorded runs of the
+# embedded world; {doc}`real` has the whole tables. First what the controls reach, then each method's verdict
+# and difference to full fine-tuning, in percent of full fine-tuning's HR@10 in the same cell. *Disagree*
+# means that cells are certain of different things; where one side is undecided, nothing can be said.
 
 # %% tags=["remove-input"]
 show_worlds("rq2")
@@ -222,42 +233,53 @@ show_worlds("rq2")
 # %% [markdown]
 # ## How to read this
 #
-# - One world, one small backbone, one budget. What carries over is the method of comparison; the order may not.
-# - All methods share one size. A method that is cheap at this size could be given a larger one: that trade is RQ3's.
-# - The soft prompt acts in the item encoder only, as its default says; (IA)³, BitFit and LayerNorm have no size at all.
-# - Where the best step size lies at the end of its grid (table above), the method may be better than it looks.
+# - One world, one small backbone, one budget. What carries over is the method of comparison; the order may
+#   not.
+# - All methods share one size. A method that is cheap at this size could be given a larger one: that trade is
+#   RQ3's.
+# - The soft prompt acts in the item encoder only, as its default says; (IA)³, BitFit and LayerNorm have no
+#   size at all.
+# - Where the best step size lies at the end of its grid (table above), the method may be better than it
+#   looks.
 #
 # ## Exercises
 #
 # ```{exercise}
 # :label: rq2-disk
 #
-# A shop has one backbone and twenty countries. What has to be on disk with full fine-tuning, and what with the best adapter of the first table? Which figure decides once the backbone is bert-base ({doc}`anatomy`)?
+# A shop has one backbone and twenty countries. What has to be on disk with full fine-tuning, and what with
+# the best adapter of the first table? Which figure decides once the backbone is bert-base ({doc}`anatomy`)?
 # ```
 #
 # ```{solution} rq2-disk
 # :class: dropdown
 #
-# Twenty whole models against one model and twenty adapter files. With bert-base a model is {glue:text}`rq2-bert-model` MiB and a Houlsby adapter {glue:text}`rq2-bert-adapter` MiB:
-# {glue:text}`rq2-disk-full` GiB against {glue:text}`rq2-disk-adapters` GiB. In memory the difference is the same, because all adapters share the one backbone.
+# Twenty whole models against one model and twenty adapter files. With bert-base a model is
+# {glue:text}`rq2-bert-model` MiB and a Houlsby adapter {glue:text}`rq2-bert-adapter` MiB:
+# {glue:text}`rq2-disk-full` GiB against {glue:text}`rq2-disk-adapters` GiB. In memory the difference is the
+# same, because all adapters share the one backbone.
 # ```
 #
 # ```{exercise}
 # :label: rq2-time
 #
-# Training a hundredth of the parameters does not make a step a hundred times faster. What does a step still have to do, and which method avoids it?
+# Training a hundredth of the parameters does not make a step a hundred times faster. What does a step still
+# have to do, and which method avoids it?
 # ```
 #
 # ```{solution} rq2-time
 # :class: dropdown
 #
-# The forward pass through the whole backbone, and the backward pass down to the lowest adapter: gradients of activations are needed even where no weight trains. Only what stands *after* the backbone avoids both: the head, and the side network, whose pooled states are computed once.
+# The forward pass through the whole backbone, and the backward pass down to the lowest adapter: gradients of
+# activations are needed even where no weight trains. Only what stands *after* the backbone avoids both: the
+# head, and the side network, whose pooled states are computed once.
 # ```
 #
 # ```{exercise}
 # :label: rq2-own
 #
-# Add the adapter of the contributors' guide (`CONTRIBUTING.md`) and run it in the first cell with a step size of 0.02.
+# Add the adapter of the contributors' guide (`CONTRIBUTING.md`) and run it in the first cell with a step size
+# of 0.02.
 # ```
 #
 # ````{solution} rq2-own

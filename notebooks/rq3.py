@@ -13,11 +13,13 @@
 # %% [markdown]
 # # RQ3: where and how should an adapter sit?
 #
-# **What you will learn.** Which choices about an adapter matter: the encoder, the position in a layer, the layers, serial or parallel, its size, its activation and start, and what
-# else trains beside it. And how to vary one thing at a time without fooling yourself.
+# **What you will learn.** Which choices about an adapter matter: the encoder, the position in a layer, the
+# layers, serial or parallel, its size, its activation and start, and what else trains beside it. And how to
+# vary one thing at a time without fooling yourself.
 #
-# Everything is compared with one *base point*: a Houlsby adapter as in {doc}`rq1`. What was fixed before the first run is in {doc}`../protocol`. The recorded runs, which ship with
-# the book, carry the conclusions; the live ones were computed when this book was built.
+# Everything is compared with one *base point*: a Houlsby adapter as in {doc}`rq1`. What was fixed before the
+# first run is in {doc}`../protocol`. The recorded runs, which ship with the book, carry the conclusions; the
+# live ones were computed when this book was built.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -74,9 +76,12 @@ glue("rq3-cells", len(single), display=False)
 # %% [markdown]
 # ## One thing at a time
 #
-# {glue:text}`rq3-levels` changes of the base point in each of {glue:text}`rq3-cells` cells, {glue:text}`rq3-runs` recorded runs, {glue:text}`rq3-seeds` seeds, {glue:text}`rq3-users` test users. A verdict compares with the *base point*; the margin is {glue:text}`rq3-margin` % of
-# full fine-tuning's HR@10. "Detectable" is the true difference that this comparison would find with 80 % probability, as one of the tests of its table: an *undecided* with a detectable difference above the margin asks for more data, not for a shrug.
-# {glue:text}`rq3-missing`
+# {glue:text}`rq3-levels` changes of the base point in each of {glue:text}`rq3-cells` cells,
+# {glue:text}`rq3-runs` recorded runs, {glue:text}`rq3-seeds` seeds, {glue:text}`rq3-users` test users. A
+# verdict compares with the *base point*; the margin is {glue:text}`rq3-margin` % of full fine-tuning's HR@10.
+# "Detectable" is the true difference that this comparison would find with 80 % probability, as one of the
+# tests of its table: an *undecided* with a detectable difference above the margin asks for more data, not for
+# a shrug. {glue:text}`rq3-missing`
 
 # %% tags=["remove-input"]
 for cell, frame in frames.items():
@@ -88,7 +93,8 @@ for cell, frame in frames.items():
     display(Markdown("\n".join(comparisons.factor_sentences(frame))))
 
 # %% [markdown]
-# The same as a picture: each change's difference to the base point with its 95 % interval. The grey band is the margin; colours are verdicts.
+# The same as a picture: each change's difference to the base point with its 95 % interval. The grey band is
+# the margin; colours are verdicts.
 
 # %% tags=["remove-input"]
 _ = figures.plot_forest(
@@ -102,7 +108,8 @@ _ = figures.plot_forest(
 # %% [markdown]
 # ## Do the choices depend on each other?
 #
-# One factor at a time can't see that, say, a parallel adapter is only worth it at one position. So for titles position, form and size were also varied together.
+# One factor at a time can't see that, say, a parallel adapter is only worth it at one position. So for titles
+# position, form and size were also varied together.
 
 # %% tags=["remove-input"]
 crossed = {
@@ -127,7 +134,8 @@ display(Markdown("\n".join(lines) or "Not recorded."))
 # %% [markdown]
 # ## How much is a matter of step size?
 #
-# All variants train with the step size that was chosen for the base point. On the tuning seed, its neighbours in the grid reached this much of the chosen one's validation NDCG@10:
+# All variants train with the step size that was chosen for the base point. On the tuning seed, its neighbours
+# in the grid reached this much of the chosen one's validation NDCG@10:
 
 # %% tags=["remove-input"]
 lines = []
@@ -161,8 +169,11 @@ display(Markdown(comparisons.agreement_sentence(agreement, profile)))
 # %% [markdown]
 # ## On real data
 #
-# The same question on real titles and posters, as far as it is recorded, beside the recorded runs of the embedded world; {doc}`real` has the whole tables. First what the controls reach, then the verdict on each change and its difference to the base point, in percent of full
-# fine-tuning's HR@10 in the same cell. *Disagree* means that cells are certain of different things; where one side is undecided, nothing can be said.
+# The same question on real titles and posters, as far as it is recorded, beside the recorded runs of the
+# embedded world; {doc}`real` has the whole tables. First what the controls reach, then the verdict on each
+# change and its difference to the base point, in percent of full fine-tuning's HR@10 in the same cell.
+# *Disagree* means that cells are certain of different things; where one side is undecided, nothing can be
+# said.
 
 # %% tags=["remove-input"]
 show_worlds("rq3")
@@ -170,28 +181,33 @@ show_worlds("rq3")
 # %% [markdown]
 # ## How to read this
 #
-# - The encoders have two layers. "Top layer only" leaves out one of two; in a backbone of twelve the same words leave out eleven.
+# - The encoders have two layers. "Top layer only" leaves out one of two; in a backbone of twelve the same
+#   words leave out eleven.
 # - Intervals cover users and repeated adaptation, not other worlds or other source models.
-# - The comparisons of one table form a family, corrected together (Holm); a single row looked at for itself would be judged more easily.
+# - The comparisons of one table form a family, corrected together (Holm); a single row looked at for itself
+#   would be judged more easily.
 #
 # ## Exercises
 #
 # ```{exercise}
 # :label: rq3-alone
 #
-# A colleague tries sixteen changes, finds one that is "significantly better at 5 %", and reports that one. What is wrong, and what would you ask for?
+# A colleague tries sixteen changes, finds one that is "significantly better at 5 %", and reports that one.
+# What is wrong, and what would you ask for?
 # ```
 #
 # ```{solution} rq3-alone
 # :class: dropdown
 #
-# With sixteen tests one false alarm is to be expected in more than half of all studies (1 - 0.95^16 = 56 %). Ask for all sixteen with a correction (Holm), or for a new run of the one change with new seeds.
+# With sixteen tests one false alarm is to be expected in more than half of all studies (1 - 0.95^16 = 56 %).
+# Ask for all sixteen with a correction (Holm), or for a new run of the one change with new seeds.
 # ```
 #
 # ````{exercise}
 # :label: rq3-own
 #
-# Write a study of your own that varies LoRA's rank over 2, 4, 8 and 16 with two seeds, and look at what it would cost before you run it.
+# Write a study of your own that varies LoRA's rank over 2, 4, 8 and 16 with two seeds, and look at what it
+# would cost before you run it.
 # ````
 #
 # `````{solution} rq3-own
@@ -209,5 +225,6 @@ show_worlds("rq3")
 #   - {modality: text, methods: [full, lora], vary: [rank]}
 # ```
 #
-# `transrec study rank.yaml --dry-run` lists the runs and the expected time; without `--dry-run` they are run. The rank 16 is the base.
+# `transrec study rank.yaml --dry-run` lists the runs and the expected time; without `--dry-run` they are run.
+# The rank 16 is the base.
 # `````

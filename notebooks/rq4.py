@@ -13,10 +13,12 @@
 # %% [markdown]
 # # RQ4: more source data, less target data
 #
-# **What you will learn.** What happens to adapters, full fine-tuning and training without a source when the new domain has few users; what a larger source domain is worth; and how to say where two
-# curves cross, or that they were not seen to.
+# **What you will learn.** What happens to adapters, full fine-tuning and training without a source when the
+# new domain has few users; what a larger source domain is worth; and how to say where two curves cross, or
+# that they were not seen to.
 #
-# What was fixed before the first run is in {doc}`../protocol`. The recorded runs, which ship with the book, carry the conclusions; the live ones were computed when this book was built.
+# What was fixed before the first run is in {doc}`../protocol`. The recorded runs, which ship with the book,
+# carry the conclusions; the live ones were computed when this book was built.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -82,8 +84,10 @@ glue("rq4-margin", f"{100 * RELATIVE_MARGIN:.0f}", display=False)
 # %% [markdown]
 # ## Fewer users in the new domain
 #
-# Shares of the target's training users, drawn anew for each seed, smaller draws contained in larger ones. Training *and* validation see only these users; all {glue:text}`rq4-users` test users are tested, and the
-# catalogue stays as it is. {glue:text}`rq4-seeds` seeds, {glue:text}`rq4-runs` recorded runs. {glue:text}`rq4-missing`
+# Shares of the target's training users, drawn anew for each seed, smaller draws contained in larger ones.
+# Training *and* validation see only these users; all {glue:text}`rq4-users` test users are tested, and the
+# catalogue stays as it is. {glue:text}`rq4-seeds` seeds, {glue:text}`rq4-runs` recorded runs.
+# {glue:text}`rq4-missing`
 
 # %% tags=["remove-input"]
 curves, lines = {}, {}
@@ -114,7 +118,8 @@ for title, curve in curves.items():
 # %% [markdown]
 # ### Adapter against full fine-tuning, source against no source
 #
-# The paired differences at each share. Verdicts as everywhere: margin {glue:text}`rq4-margin` % of full fine-tuning's HR@10 at that share, corrected over all shares of a column (Holm).
+# The paired differences at each share. Verdicts as everywhere: margin {glue:text}`rq4-margin` % of full
+# fine-tuning's HR@10 at that share, corrected over all shares of a column (Holm).
 
 # %% tags=["remove-input"]
 PAIRS = {
@@ -140,8 +145,9 @@ for cell, found in recorded.items():
 # %% [markdown]
 # ## A larger source domain
 #
-# For each share of the source's users and each seed, a source model of its own was trained, so these intervals cover the source stage too. Left of 100 %, the model has seen fewer users before it is moved;
-# the target always has all of its own.
+# For each share of the source's users and each seed, a source model of its own was trained, so these
+# intervals cover the source stage too. Left of 100 %, the model has seen fewer users before it is moved; the
+# target always has all of its own.
 
 # %% tags=["remove-input"]
 sources = {}
@@ -196,8 +202,11 @@ display(Markdown(comparisons.agreement_sentence(agreement, profile)))
 # %% [markdown]
 # ## On real data
 #
-# The same question on real titles and posters, as far as it is recorded, beside the recorded runs of the embedded world; {doc}`real` has the whole tables. First what the controls reach, then verdicts and differences at the shares that both have (the adapter is the one of each study), in percent of full
-# fine-tuning's HR@10 in the same cell. *Disagree* means that cells are certain of different things; where one side is undecided, nothing can be said.
+# The same question on real titles and posters, as far as it is recorded, beside the recorded runs of the
+# embedded world; {doc}`real` has the whole tables. First what the controls reach, then verdicts and
+# differences at the shares that both have (the adapter is the one of each study), in percent of full
+# fine-tuning's HR@10 in the same cell. *Disagree* means that cells are certain of different things; where one
+# side is undecided, nothing can be said.
 
 # %% tags=["remove-input"]
 show_worlds("rq4")
@@ -205,10 +214,12 @@ show_worlds("rq4")
 # %% [markdown]
 # ## How to read this
 #
-# - At 1 % a handful of users also *choose* the best state: validation itself is noisy, and methods that change little are safer for that reason alone.
+# - At 1 % a handful of users also *choose* the best state: validation itself is noisy, and methods that
+#   change little are safer for that reason alone.
 # - Every share gets the same number of steps. With few users that is many passes over the same histories.
 # - Step sizes of 10 % and less were chosen at 10 %, the others at 100 %.
-# - The source axis has full fine-tuning and the adapter only, and "until it stops" three of the five shares; with early stopping the *same budget* is an upper limit, as the table's last column says.
+# - The source axis has full fine-tuning and the adapter only, and "until it stops" three of the five shares;
+#   with early stopping the *same budget* is an upper limit, as the table's last column says.
 # - "No crossing seen" holds for the shares that were run, in this world.
 #
 # ## Exercises
@@ -222,7 +233,9 @@ show_worlds("rq4")
 # ```{solution} rq4-nested
 # :class: dropdown
 #
-# Contained: the step from 10 to 25 % then only adds users, so the curve does not jump because other people were drawn. Of its own: which 18 users are drawn matters a lot, and an interval that does not cover it would be too narrow.
+# Contained: the step from 10 to 25 % then only adds users, so the curve does not jump because other people
+# were drawn. Of its own: which 18 users are drawn matters a lot, and an interval that does not cover it would
+# be too narrow.
 # ```
 #
 # ```{exercise}

@@ -13,7 +13,8 @@
 # %% [markdown]
 # # All runs
 #
-# **What you will learn.** Every run behind this book: what it was, what it reached, what it took, which version of the code made it, and the command that repeats it.
+# **What you will learn.** Every run behind this book: what it was, what it reached, what it took, which
+# version of the code made it, and the command that repeats it.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -45,8 +46,9 @@ glue("all-damaged", len(damaged), display=False)
 glue("all-hours", f"{frame['seconds'].sum() / 3600:.1f}", display=False)
 
 # %% [markdown]
-# {glue:text}`all-count` runs, {glue:text}`all-hours` hours of one core. This page was built with code version {glue:text}`all-code`; {glue:text}`all-other` of the runs were made by another version of the code that results depend on.
-# {glue:text}`all-damaged` records are damaged or were changed by hand.
+# {glue:text}`all-count` runs, {glue:text}`all-hours` hours of one core. This page was built with code version
+# {glue:text}`all-code`; {glue:text}`all-other` of the runs were made by another version of the code that
+# results depend on. {glue:text}`all-damaged` records are damaged or were changed by hand.
 #
 # {download}`Download them as CSV <all_runs.csv>`. A click on a heading sorts, the field searches.
 
@@ -60,20 +62,25 @@ display(HTML(overview.sortable(frame)))
 # %% [markdown]
 # ## What the columns mean
 #
-# - *where*: `recorded` ships with the book (`results/study`, `results/real`), `live` ran when the book was built here.
+# - *where*: `recorded` ships with the book (`results/study`, `results/real`), `live` ran when the book was
+#   built here.
 # - *question*: questions that the run belongs to; a run shared by two questions is run once.
-# - *code*: fingerprint of the code that results depend on. Where it differs from this page's, the live runs of the same specification say whether the result does.
-# - *repeat*: a command that runs it again into `runs/again`, and says whether every test case has the same rank and whether the figure agrees.
+# - *code*: fingerprint of the code that results depend on. Where it differs from this page's, the live runs
+#   of the same specification say whether the result does.
+# - *repeat*: a command that runs it again into `runs/again`, and says whether every test case has the same
+#   rank and whether the figure agrees.
 #
-# A record is one specification, known by the hash of its content. A changed default is a changed specification, hence another record. Each record carries checksums of its numbers; a number that is changed by hand no longer fits, and the
-# record is listed above instead of being used.
+# A record is one specification, known by the hash of its content. A changed default is a changed
+# specification, hence another record. Each record carries checksums of its numbers; a number that is changed
+# by hand no longer fits, and the record is listed above instead of being used.
 #
 # ## Exercises
 #
 # ```{exercise}
 # :label: runs-hand
 #
-# Copy `results/study` elsewhere, change one digit in one line, and run `transrec runs --store COPY`. What does it say, and what is the exit status?
+# Copy `results/study` elsewhere, change one digit in one line, and run `transrec runs --store COPY`. What
+# does it say, and what is the exit status?
 # ```
 #
 # ```{solution} runs-hand
@@ -91,5 +98,6 @@ display(HTML(overview.sortable(frame)))
 # ```{solution} runs-repeat
 # :class: dropdown
 #
-# The command says it itself: "every test case has the same rank" on the same kind of processor; on another, "ranks differ", and whether the figure lies in the recorded interval.
+# The command says it itself: "every test case has the same rank" on the same kind of processor; on another,
+# "ranks differ", and whether the figure lies in the recorded interval.
 # ```

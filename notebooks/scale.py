@@ -13,10 +13,12 @@
 # %% [markdown]
 # # Scale on paper
 #
-# **What you will learn.** What a million or a hundred million users would take with bert-base: steps, device hours, storage; how the work would be laid out; and what breaks first.
+# **What you will learn.** What a million or a hundred million users would take with bert-base: steps, device
+# hours, storage; how the work would be laid out; and what breaks first.
 #
 # ```{warning}
-# An estimate. Nothing of this size was run. It is arithmetic from a few rates, each of which you can change in the cell below; expect it to be right within a factor of two or three, not better.
+# An estimate. Nothing of this size was run. It is arithmetic from a few rates, each of which you can change
+# in the cell below; expect it to be right within a factor of two or three, not better.
 # ```
 
 # %% tags=["parameters"]
@@ -42,7 +44,8 @@ style()
 # %% [markdown]
 # ## The rates
 #
-# What was measured: full fine-tuning of MiniLM on instrument titles, from its recorded times. The number of tokens in a step is an upper bound (every history and title at its longest), so the rate is one, too.
+# What was measured: full fine-tuning of MiniLM on instrument titles, from its recorded times. The number of
+# tokens in a step is an upper bound (every history and title at its longest), so the rate is one, too.
 
 # %% tags=["remove-input"]
 MINILM = 6 * 12 * 384**2  # six layers of width 384: 4 d^2 for attention, 8 d^2 for the feed-forward part
@@ -71,7 +74,8 @@ if len(others):
     )
 
 # %% [markdown]
-# What is assumed: a training GPU does 100 TFLOP/s of such work in bfloat16, a third of an A100's peak, which padded titles and small user encoders rarely let one exceed. Change it:
+# What is assumed: a training GPU does 100 TFLOP/s of such work in bfloat16, a third of an A100's peak, which
+# padded titles and small user encoders rarely let one exceed. Change it:
 
 # %%
 GPU = 1e14  # operations a second that one GPU really does; an assumption
@@ -85,8 +89,9 @@ SIZES = {
 # %% [markdown]
 # ## The arithmetic
 #
-# A token costs two operations for each parameter of the layers, and twice that again on the way back if everything trains, once if the gradient only passes through to adapters. Each user's items are encoded anew in each pass; with cached states each item is encoded once
-# and for all. The user encoder always trains.
+# A token costs two operations for each parameter of the layers, and twice that again on the way back if
+# everything trains, once if the gradient only passes through to adapters. Each user's items are encoded anew
+# in each pass; with cached states each item is encoded once and for all. The user encoder always trains.
 
 # %%
 parameters, width, layers = scale.backbone_size("bert-base-uncased")
@@ -128,12 +133,15 @@ if len(rates):
     )
 
 # %% [markdown]
-# An adapter inside the backbone takes {glue:text}`scale-adapter` of full fine-tuning's operations: it saves storage and memory more than time. What saves time is not running the backbone at all: with cached states, by these numbers,
-# {glue:text}`scale-ratio` times less, at the price of a method that can't change what the layers compute.
+# An adapter inside the backbone takes {glue:text}`scale-adapter` of full fine-tuning's operations: it saves
+# storage and memory more than time. What saves time is not running the backbone at all: with cached states,
+# by these numbers, {glue:text}`scale-ratio` times less, at the price of a method that can't change what the
+# layers compute.
 #
 # ## What has to be kept
 #
-# For each domain, whole models or adapters (Houlsby, 64/16); and the table of item vectors that serving reads, once for each domain's catalogue.
+# For each domain, whole models or adapters (Houlsby, 64/16); and the table of item vectors that serving
+# reads, once for each domain's catalogue.
 
 # %% tags=["remove-input"]
 adapter = count("bert-base-uncased", AdapterConfig(method="houlsby"))
@@ -151,9 +159,12 @@ show_table(scale.readable(pd.DataFrame(rows)), "Estimate: storage by the number 
 # %% [markdown]
 # ## The layout
 #
-# Two kinds of parallel work, never mixed. *Within* a run `accelerate launch` puts the same model on each GPU of a node, each takes its share of the users of a step, and gradients are averaged: bert-base is small, so no model is split. *Between* runs a Dask scheduler hands
-# whole runs to nodes: seeds, step sizes and domains don't need each other. One worker is one node (or one GPU where a domain is small); records come back by content hash, and a lost worker's run goes on from its checkpoint ({doc}`reliability`). Source models
-# and cached states are computed once, under a lock, and want a file system that all nodes see.
+# Two kinds of parallel work, never mixed. *Within* a run `accelerate launch` puts the same model on each GPU
+# of a node, each takes its share of the users of a step, and gradients are averaged: bert-base is small, so
+# no model is split. *Between* runs a Dask scheduler hands whole runs to nodes: seeds, step sizes and domains
+# don't need each other. One worker is one node (or one GPU where a domain is small); records come back by
+# content hash, and a lost worker's run goes on from its checkpoint ({doc}`reliability`). Source models and
+# cached states are computed once, under a lock, and want a file system that all nodes see.
 #
 # ## What breaks first
 
@@ -182,24 +193,29 @@ display(
 # ```{exercise}
 # :label: scale-own
 #
-# Put your own numbers into the cell of rates: your users, your items, your GPUs. Which of the four ways is over within a night?
+# Put your own numbers into the cell of rates: your users, your items, your GPUs. Which of the four ways is
+# over within a night?
 # ```
 #
 # ```{solution} scale-own
 # :class: dropdown
 #
-# Divide "device hours" by your number of GPUs. If only the cached ways are, compare their HR@10 with full fine-tuning's in {doc}`real` before you settle for one.
+# Divide "device hours" by your number of GPUs. If only the cached ways are, compare their HR@10 with full
+# fine-tuning's in {doc}`real` before you settle for one.
 # ```
 #
 # ```{exercise}
 # :label: scale-once
 #
-# Why does a title that a million users have cost full fine-tuning more than one that ten users have, but not the cached ways? And how does encoding each item once *a step* help?
+# Why does a title that a million users have cost full fine-tuning more than one that ten users have, but not
+# the cached ways? And how does encoding each item once *a step* help?
 # ```
 #
 # ```{solution} scale-once
 # :class: dropdown
 #
-# Full fine-tuning encodes a title in every step in which somebody in the batch has it, as the encoder has changed since; cached states are computed once for all. Within a step the encoder does not change, so a title that many users of the batch have is encoded once:
-# the estimate above leaves that out, and is too high by as much as batches repeat items.
+# Full fine-tuning encodes a title in every step in which somebody in the batch has it, as the encoder has
+# changed since; cached states are computed once for all. Within a step the encoder does not change, so a
+# title that many users of the batch have is encoded once: the estimate above leaves that out, and is too high
+# by as much as batches repeat items.
 # ```

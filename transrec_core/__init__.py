@@ -1,3 +1,3 @@
 """Parameter-efficient transferable recommendation: models, adapters and the study around them."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
