@@ -8,6 +8,9 @@ from html import escape
 
 FROZEN, TRAINED, PLAIN = "rgba(70,130,200,.28)", "rgba(240,140,30,.55)", "none"
 
+#: See study/meaning.py.
+CHANGES_NO_RESULT = True
+
 
 class Drawing:
     """An SVG picture made of boxes, arrows and words; x goes right, y goes down."""
