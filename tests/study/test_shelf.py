@@ -207,7 +207,7 @@ FACTOR = {"far": {"methods": ["full"], "levels": {"x": {"adapter.position": "ffn
         (STUDY | {"cells": CELLS, "factors": FACTOR}, "'adapter.position' can't be varied for full"),
         (STUDY | {"base": {"training": {"stepps": 3}}}, "did you mean 'steps'"),
         (STUDY | {"profile": "huge"}, "no profile 'huge' (there are: laptop"),
-        ({k: v for k, v in STUDY.items() if k != "seeds"}, "seeds: Field required"),
+        ({k: v for k, v in STUDY.items() if k != "seeds"}, "seeds: is missing"),
         ([1], "is a mapping of keys to values, not a list"),
     ],
 )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from transrec_core.base.config import nearest
 from transrec_core.base.errors import UserError
 from transrec_core.base.files import atomic_write
 from transrec_core.base.processes import process_pool
@@ -89,7 +90,7 @@ def execute(
         }
     store = Store((ROOT / data).resolve())
     parameters = {"profile": profile, "seed": seed, "data": str(store.root)}
-    pages = [source for source in in_order() if not only or source.stem in only]
+    pages = chosen_pages(only or ())
     began = time.perf_counter()
     if plan := live_runs(study, [source.stem for source in pages], seed):
         new = sum(not store.has(spec.id()) for spec in plan)
@@ -108,6 +109,19 @@ def execute(
         status["all"] = round(time.perf_counter() - began, 1)
     atomic_write(STATUS, json.dumps(status, indent=2) + "\n")
     atomic_write(EXECUTED / "status.md", status_page(status))
+
+
+def chosen_pages(only: Sequence[str]) -> list[Path]:
+    """The notebooks of these names, in the order of execution; all if there are none.
+
+    Raises:
+        UserError: if there is no notebook of a name.
+    """
+    names = [source.stem for source in in_order()]
+    for name in only:
+        if name not in names:
+            raise UserError(f"--only {name}: no such page; {nearest(name, names)}")
+    return [source for source in in_order() if not only or source.stem in only]
 
 
 def live_runs(study: Profile, pages: Iterable[str], shift: int = 0) -> list[RunSpec]:

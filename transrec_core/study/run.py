@@ -17,8 +17,8 @@ from transrec_core.evaluation.controls import nearest_ranks, popularity_ranks
 from transrec_core.evaluation.metrics import metrics
 from transrec_core.evaluation.ranking import model_ranks
 from transrec_core.study.provenance import code_version, environment
-from transrec_core.study.record import Record
-from transrec_core.study.specs import TRAINED, WITHOUT_CONTENT, RunSpec
+from transrec_core.study.record import Record, cases_fingerprint
+from transrec_core.study.specs import TRAINED, WITHOUT_CONTENT, RunSpec, check_data
 from transrec_core.study.stages import build_model, domains, initial_model
 from transrec_core.study.store import Store
 from transrec_core.training.artefacts import exclusive
@@ -41,6 +41,7 @@ def run(
         UserError: for anything that the user can mend; also if a record was made from other data of the same
             name.
     """
+    check_data(spec)
     asked = time.time()
     with exclusive(store.root / "locks" / spec.id()):
         path = store.folder(spec.id()) / "record.json"
@@ -60,12 +61,14 @@ def _run(spec: RunSpec, store: Store, data_root: Path, refresh: bool, show_progr
         record = store.read(spec.id())
         if record.facts["data_fingerprint"] != fingerprint:
             raise UserError(
-                f"{store.folder(spec.id())}: recorded from other data of the same name; use --refresh or another --store"
+                f"{store.folder(spec.id())}: recorded from other data of the same name; "
+                f"use --refresh or another --store"
             )
         return record
     reset_peak_memory()
     began = time.perf_counter()
     facts: dict[str, Any] = {"id": spec.id(), "method": spec.method, "data_fingerprint": fingerprint}
+    facts |= {"cases_fingerprint": cases_fingerprint(target), "items": target.catalog.n_items}
     cold = None if spec.target.is_world else cold_targets(target)
     if cold is not None:
         facts |= {"cold": packed_bits(cold), "cold_cases": int(cold.sum())}

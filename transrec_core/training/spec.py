@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from transrec_core.base.config import StrictModel
 from transrec_core.data.batching import Loss
@@ -15,13 +15,27 @@ Cache = Literal["fp32", "fp16", "off"]
 
 class StepSizes(StrictModel):
     """Peak learning rate of each part; a part that does not train is not touched. The defaults suit a
-    pretrained encoder of usual size.
+    pretrained encoder of usual size. One number in place of the mapping stands for all parts.
+
+    Attributes:
+        encoder: of the pretrained item encoder.
+        head: of the projection from the encoder to item vectors.
+        user: of the user encoder.
+        adapter: of the adapter, its copies of head and norms included.
     """
 
     encoder: float = Field(1e-4, ge=0)
     head: float = Field(1e-3, ge=0)
     user: float = Field(1e-3, ge=0)
     adapter: float = Field(1e-3, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_for_all(cls, data: Any) -> Any:
+        try:
+            return data if isinstance(data, bool) else dict.fromkeys(cls.model_fields, float(data))
+        except (TypeError, ValueError):
+            return data
 
 
 class TrainSpec(StrictModel):
@@ -34,16 +48,19 @@ class TrainSpec(StrictModel):
         patience: validations without a better one before stopping.
         batch_size: users a step.
         loss: candidates ("catalogue", "batch", or "bce" with one negative for each position).
-        lr: step sizes. weight_decay, clip (largest gradient norm), warmup (steps), schedule: of AdamW.
+        lr: step sizes.
+        weight_decay: of AdamW.
+        clip: largest norm of the gradient.
+        warmup: steps in which the step sizes rise to their peaks.
+        schedule: how they go on: "cosine" down to zero, or "constant".
         precision: "fp32" or "bf16" (autocast of the training step and of the item vectors that validation
             ranks by).
         cache: states of frozen layers are computed once and kept, in single ("fp32", exact) or half precision
             ("fp16"), or not ("off").
         cache_gb: the most that they may take.
         checkpointing: the item encoder keeps its layers' inputs only and computes the rest again in the
-            backward pass.
-        accumulate: the items of a batch are encoded in so many parts, one after the other. Both give the same
-            gradient for less memory and more time.
+            backward pass: the same gradient for less memory and more time.
+        accumulate: the items of a batch are encoded in so many parts, one after the other: likewise.
     """
 
     steps: int = Field(600, ge=1)
@@ -62,6 +79,11 @@ class TrainSpec(StrictModel):
     cache_gb: float = Field(8.0, ge=0)
     checkpointing: bool = False
     accumulate: int = Field(1, ge=1)
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML reads a bare off as false
 
     @model_validator(mode="after")
     def _budget_in_order(self) -> TrainSpec:
