@@ -74,7 +74,7 @@ def execute(
     from transrec_core.study.grids import load_profile
     from transrec_core.study.store import Store
 
-    study = load_profile(profile)
+    pages, study = chosen_pages(only or ()), load_profile(profile)
     use_own_kernel()
     status: dict[str, Any] = {
         "profile": profile,
@@ -90,7 +90,6 @@ def execute(
         }
     store = Store((ROOT / data).resolve())
     parameters = {"profile": profile, "seed": seed, "data": str(store.root)}
-    pages = chosen_pages(only or ())
     began = time.perf_counter()
     if plan := live_runs(study, [source.stem for source in pages], seed):
         new = sum(not store.has(spec.id()) for spec in plan)

