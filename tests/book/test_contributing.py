@@ -1,4 +1,4 @@
-"""What CONTRIBUTING promises, taken literally: its examples in a copy of the project, and everything stays green."""
+"""What CONTRIBUTING promises, taken literally: its examples in a copy, where all stays green."""
 
 from __future__ import annotations
 
@@ -60,25 +60,17 @@ def with_scale(copied) -> Path:
     return copied
 
 
-@pytest.mark.parametrize(
-    "tool",
-    [
-        ("ruff", "check", "."),
-        ("ruff", "format", "--check", "."),
-        ("mypy",),
-        ("importlinter.cli", "lint-imports"),
-    ],
-)
+LINT_IMPORTS = "import sys, importlinter.cli as c; sys.argv = ['lint-imports']; c.lint_imports_command()"
+
+
+@pytest.mark.parametrize("tool", ["ruff check .", "ruff format --check .", "mypy", "lint-imports"])
 def test_contributings_adapter_passes_the_linters(with_scale, tool):
-    if tool[0] == "importlinter.cli":
-        code = "import sys; from importlinter.cli import lint_imports_command; sys.argv = ['lint-imports']; lint_imports_command()"
-        environment = {**os.environ, "PYTHONPATH": str(with_scale)}
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=with_scale, capture_output=True, text=True, env=environment
-        )
-        assert done.returncode == 0, done.stdout[-3000:]
+    if tool == "lint-imports":
+        (with_scale / "doors.py").write_text(LINT_IMPORTS)
+        green(with_scale, "doors")
+        (with_scale / "doors.py").unlink()
     else:
-        green(with_scale, *tool)
+        green(with_scale, *tool.split())
 
 
 def test_contributings_adapter_keeps_all_laws(with_scale):

@@ -175,7 +175,8 @@ def test_pages_of_a_group_run_side_by_side_and_the_next_group_after_them(two_at_
 def test_the_first_page_that_fails_stops_the_others_and_is_named(two_at_once, tmp_path):
     slow, wrong, never = pages(
         tmp_path,
-        slow="(here / 'pid.tmp').write_text(str(os.getpid()))\nos.replace(here / 'pid.tmp', here / 'pid')\ntime.sleep(600)",
+        slow="(here / 'pid.tmp').write_text(str(os.getpid()))\n"
+        "os.replace(here / 'pid.tmp', here / 'pid')\ntime.sleep(600)",
         wrong="await_('pid')\n1 / 0",
         never="(here / 'never').touch()",
     )

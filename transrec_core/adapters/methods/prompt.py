@@ -65,7 +65,8 @@ class Prompt(Adapter):
             fields, "use_shared_relative_position_bias", False
         ):
             raise UserError(
-                "this encoder has a bias for each pair of patches, and none for prompt tokens; use method 'prefix'"
+                "this encoder has a bias for each pair of patches, and none for prompt tokens; use method "
+                "'prefix'"
             )
         return cls(config.size(site.encoder), site.width)
 
