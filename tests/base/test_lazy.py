@@ -14,7 +14,8 @@ import transrec_core.models
     "package", ["transrec_core", "transrec_core.models", "transrec_core.adapters", "transrec_core.data"]
 )
 def test_a_package_alone_imports_no_torch(package):
-    code = f"import sys, {package}; print([m for m in ('torch', 'transformers', 'pandas', 'numpy') if m in sys.modules])"
+    heavy = ("torch", "transformers", "pandas", "numpy")
+    code = f"import sys, {package}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -66,7 +66,7 @@ class Adapter(nn.Module):
         title: what tables and figures call it; by default its name.
         family: what it is akin to, see :data:`transrec_core.adapters.registry.FAMILIES`.
         year: when it was published, for the order within a family.
-        references: keys of book/references.bib.
+        references: the papers, e.g. "arXiv:1902.00751".
         grid: peak step sizes that ``transrec tune`` chooses from in the embedded world, four as for every
             method.
         merges: whether it is linear and can be folded into the base.

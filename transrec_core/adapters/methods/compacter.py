@@ -54,7 +54,7 @@ class Compacter(Adapter):
     title = "Compacter"
     family = "bottleneck"
     year = 2021
-    references = ("karimi2021",)
+    references = ("arXiv:2106.04647",)
 
     def __init__(self, width: int, size: int, config: CompacterConfig) -> None:
         super().__init__()

@@ -43,7 +43,7 @@ class DoRA(LoRA):
     title = "DoRA"
     family = "low rank"
     year = 2024
-    references = ("liu2024dora",)
+    references = ("arXiv:2402.09353",)
 
     def __init__(self, linear: nn.Linear, rank: int, config: LoRAConfig) -> None:
         super().__init__(linear, rank, config)

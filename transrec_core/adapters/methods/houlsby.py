@@ -107,7 +107,7 @@ class Houlsby(Bottleneck):
     title = "Houlsby"
     family = "bottleneck"
     year = 2019
-    references = ("houlsby2019",)
+    references = ("arXiv:1902.00751",)
 
     @classmethod
     def picture(cls) -> Drawing:

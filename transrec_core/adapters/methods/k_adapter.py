@@ -75,7 +75,7 @@ class KAdapter(Adapter):
     title = "K-Adapter"
     family = "beside the backbone"
     year = 2021
-    references = ("wang2021",)
+    references = ("arXiv:2002.01808",)
     grid = (2.5e-3, 5e-3, 1e-2, 2e-2)  # it is made of transformer layers
 
     def __init__(self, width: int, size: int, layers: list[int], dropout: float = 0.0) -> None:

@@ -54,7 +54,7 @@ class LoRA(Adapter):
     title = "LoRA"
     family = "low rank"
     year = 2021
-    references = ("hu2022",)
+    references = ("arXiv:2106.09685",)
     merges = True
 
     def __init__(self, linear: nn.Linear, rank: int, config: LoRAConfig) -> None:

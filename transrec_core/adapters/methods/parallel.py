@@ -37,7 +37,7 @@ class Parallel(Bottleneck):
     title = "parallel"
     family = "bottleneck"
     year = 2022
-    references = ("he2022",)
+    references = ("arXiv:2110.04366",)
     own_position = "ffn"
 
     @classmethod

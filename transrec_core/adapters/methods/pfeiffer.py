@@ -32,7 +32,7 @@ class Pfeiffer(Bottleneck):
     title = "Pfeiffer"
     family = "bottleneck"
     year = 2021
-    references = ("pfeiffer2021",)
+    references = ("arXiv:2005.00247",)
     own_position = "ffn"
 
     @classmethod

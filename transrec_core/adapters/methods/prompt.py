@@ -44,7 +44,7 @@ class Prompt(Adapter):
     title = "prompt"
     family = "soft prompt"
     year = 2021
-    references = ("lester2021", "jia2022")
+    references = ("arXiv:2104.08691", "arXiv:2203.12119")
     grid = (1e-2, 3e-2, 1e-1, 3e-1)
     identity_at_start = False
     averages = False

@@ -54,7 +54,7 @@ class Side(Adapter):
     title = "side network"
     family = "beside the backbone"
     year = 2022
-    references = ("sung2022", "fu2024")
+    references = ("arXiv:2206.06522", "arXiv:2404.02059")
 
     def __init__(self, width: int, size: int, layers: list[int], config: AdapterConfig) -> None:
         super().__init__()
