@@ -253,8 +253,8 @@ def _refuse_fused(anatomy: Anatomy, model_type: str) -> None:
         path = getattr(anatomy, role)
         if path == getattr(anatomy, other):
             raise UserError(
-                f"the anatomy of '{model_type}' has one module '{path}' for {role} and {other}: adapters need "
-                "one for each; an encoder that computes both at once trains with strategy 'full' or 'head'"
+                f"the anatomy of '{model_type}' has one module '{path}' for {role} and {other}: adapters "
+                "need one for each; an encoder that computes both at once trains with 'full' or 'head'"
             )
 
 

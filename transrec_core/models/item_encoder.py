@@ -80,7 +80,7 @@ class ItemEncoder(nn.Module):
         return outputs[0]
 
     def _from_states(self, states: Tensor, n: int, mask: Tensor | None) -> Tensor:
-        # The backbone is called as ever, on content that nobody reads, and each of its n bottom layers returns
+        # The backbone is called as ever, on content that nobody reads; each of its n bottom layers returns
         # the given states. So the layer above reads these and nothing else, whatever a family does between
         # embeddings and layers (CLIP: a norm).
         (_, embeddings), *layers = self.levels()

@@ -53,7 +53,7 @@ def initial_model(spec: RunSpec, store: Store, data_root: Path, untrained: bool 
     """The weights that the source stage, and the no-source control, start from.
 
     Raises:
-        UserError: if the encoder can't be loaded, or can't have the adapter that comes after the source stage.
+        UserError: if the encoder can't be loaded, or can't have the adapter that is trained afterwards.
     """
     seed, data = spec.source.seed, spec.source.data
     path = encoder_folder(spec.encoder, data.modality, store.root, data_root)
