@@ -58,6 +58,7 @@ def load_backbone(name: str, layers: int | None = None) -> nn.Module:
             dtype=torch.float32,
             key_mapping={_WRAPPERS: ""},
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are in the report
             **_no_pooler(config),
         )
     except UserError:
@@ -66,13 +67,7 @@ def load_backbone(name: str, layers: int | None = None) -> nn.Module:
         raise UserError(f"can't load an encoder from {where}: {str(error).splitlines()[0]}") from None
     finally:
         hf_logging.set_verbosity(verbosity)
-    missing = sorted(key for key in report["missing_keys"] if not _UNUSED.search(key))
-    if missing:
-        names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-        raise UserError(
-            f"can't load an encoder from {where}: {len(missing)} of its {len(backbone.state_dict())} tensors "
-            f"are not in the weights ({names}); save it again with save_pretrained of its own class"
-        )
+    _refuse_holes(backbone, report, where)
     model: nn.Module = backbone
     return model
 
@@ -142,6 +137,23 @@ def _refuse_others(config: PretrainedConfig, where: str) -> None:
         raise UserError(
             f"can't load an encoder from {where}: a '{config.model_type}' is not one stack of layers for "
             "titles or pictures; of a model of several parts (CLIP, T5) save one part with save_pretrained"
+        )
+
+
+def _refuse_holes(backbone: nn.Module, report: dict[str, Any], where: str) -> None:
+    misfits = sorted(report["mismatched_keys"])
+    if misfits:
+        name, given, wanted = misfits[0]
+        raise UserError(
+            f"can't load an encoder from {where}: '{name}' is {list(given)} in the weights and {list(wanted)} by "
+            "config.json; the two belong to different encoders"
+        )
+    missing = sorted(name for name in report["missing_keys"] if not _UNUSED.search(name))
+    if missing:
+        names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise UserError(
+            f"can't load an encoder from {where}: {len(missing)} of its {len(backbone.state_dict())} tensors "
+            f"are not in the weights ({names}); save it again with save_pretrained of its own class"
         )
 
 
