@@ -1,4 +1,4 @@
-"""Item encoders of every family: kept states enter where they left, and a family without an anatomy trains."""
+"""Item encoders of every family: kept states enter where they left; without an anatomy they train, too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from transrec_core.training.inputs import ItemInputs
 from transrec_core.training.spec import TrainSpec
 from transrec_core.training.trainer import fit
 
-#: What somebody would write for CLIP, which has a norm before its layers, and MPNet, whose layers return tuples.
+#: What one would write for CLIP, which has a norm before its layers, ELECTRA, which has a linear map there,
+#: and MPNet, whose layers return tuples.
 ENTRIES = {
     "clip_vision_model": Anatomy(
         embeddings="embeddings",
@@ -30,6 +31,7 @@ ENTRIES = {
         ffn="mlp.fc2",
         norms=("layer_norm1", "layer_norm2"),
     ),
+    "electra": ANATOMY["bert"],
     "mpnet": Anatomy(
         embeddings="embeddings",
         layers="encoder.layer",

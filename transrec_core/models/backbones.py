@@ -145,8 +145,8 @@ def _refuse_holes(backbone: nn.Module, report: dict[str, Any], where: str) -> No
     if misfits:
         name, given, wanted = misfits[0]
         raise UserError(
-            f"can't load an encoder from {where}: '{name}' is {list(given)} in the weights and {list(wanted)} by "
-            "config.json; the two belong to different encoders"
+            f"can't load an encoder from {where}: '{name}' is {list(given)} in the weights and "
+            f"{list(wanted)} by config.json; the two belong to different encoders"
         )
     missing = sorted(name for name in report["missing_keys"] if not _UNUSED.search(name))
     if missing:

@@ -90,9 +90,11 @@ class ItemEncoder(nn.Module):
                 one = {key: None if value is None else value[:1] for key, value in content.items()}
                 self._layers_return_tuples = isinstance(self._output_of_layer(1, one), tuple)
         output = (states,) if self._layers_return_tuples else states
+        config: Any = self.backbone.config
+        embedded = states[..., : getattr(config, "embedding_size", None)]  # ELECTRA's are narrower
         with _instead(
             [
-                (embeddings, lambda *args, **kwargs: states),
+                (embeddings, lambda *args, **kwargs: embedded),
                 *((layer, lambda *args, **kwargs: output) for _, layer in layers[:n]),
             ]
         ):
