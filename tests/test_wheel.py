@@ -28,7 +28,9 @@ def python(tmp_path_factory) -> Path:
     venv.create(folder / "env", with_pip=False)
     site = next((folder / "env").glob("lib/python*/site-packages"))
     subprocess.run([*pip, "install", "-q", "--no-deps", "--target", str(site), str(wheel)], check=True)
-    (site / "lent.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")  # whose own .pth files are not read
+    (site / "lent.pth").write_text(
+        sysconfig.get_paths()["purelib"] + "\n"
+    )  # whose own .pth files are not read
     return folder / "env" / "bin" / "python"
 
 

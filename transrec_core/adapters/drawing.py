@@ -20,11 +20,13 @@ class Drawing:
         self.parts: list[str] = []
 
     def box(self, x: float, y: float, w: float, h: float, text: str = "", fill: str = FROZEN) -> None:
+        """A rounded box with text in it; ``fill`` says whether it is frozen or trained."""
         frame = f'x="{x}" y="{y}" width="{w}" height="{h}" rx="4"'
         self.parts.append(f'<rect {frame} fill="{fill}" stroke="currentColor" stroke-width="1"/>')
         self.words(x + w / 2, y + h / 2, text)
 
     def words(self, x: float, y: float, text: str, anchor: str = "middle", size: int = 12) -> None:
+        """Text, its lines centred on y; ``anchor`` and ``size`` as in SVG."""
         lines = text.split("\n")
         for number, line in enumerate(lines):
             place = y + (number - (len(lines) - 1) / 2) * (size + 1)
@@ -34,6 +36,7 @@ class Drawing:
             self.parts.append(f'<text x="{x}" y="{place}" {style}>{escape(line)}</text>')
 
     def line(self, *points: tuple[float, float], arrow: bool = True, dashed: bool = False) -> None:
+        """A line through points, with an arrow's head at its end."""
         path = "M" + " L".join(f"{x},{y}" for x, y in points)
         style = ' stroke-dasharray="4 3"' if dashed else ""
         self.parts.append(f'<path d="{path}" fill="none" stroke="currentColor" stroke-width="1.3"{style}/>')
@@ -45,6 +48,7 @@ class Drawing:
             self.parts.append(f'<polygon points="{x},{y} {left} {right}" fill="currentColor"/>')
 
     def join(self, x: float, y: float, sign: str = "+") -> None:
+        """A circle where two lines meet, with the operation in it."""
         self.parts.append(
             f'<circle cx="{x}" cy="{y}" r="9" fill="{PLAIN}" stroke="currentColor" stroke-width="1.2"/>'
         )

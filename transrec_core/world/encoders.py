@@ -63,6 +63,7 @@ class Recipe:
 
     @property
     def modality(self) -> str:
+        """ "text" or "image", that of its data."""
         return self.data[0].modality
 
     def facts(self) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Oracle:
 
     @property
     def hr10(self) -> float:
+        """HR@10 as a fraction."""
         return metrics(self.ranks)["HR@10"]
 
 
