@@ -93,7 +93,7 @@ def train_source(
         "torch": torch.__version__,
     }
     with atomic_folder(folder) as new:
-        model.cpu().save_pretrained(new, provenance)
+        model.cpu().save_pretrained(new, provenance, with_items=False)  # the target's items count
     checkpoint.unlink(missing_ok=True)
     return progress
 

@@ -57,6 +57,7 @@ def fit(
         UserError: if nothing is trainable, the loss is no longer a number, or the checkpoint belongs to
             another run.
     """
+    model.remember(domain)
     groups = model.parameter_groups()
     if not groups:
         raise UserError("nothing to train: no parameter is trainable (strategy 'frozen' needs no training)")
