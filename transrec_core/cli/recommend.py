@@ -48,8 +48,9 @@ def recommend(
         typer.Option("--skip-unknown", help="Read histories without items that the model does not know."),
     ] = False,
 ) -> None:
-    """Recommend items for each history in a file: lines of user, rank, item and score, separated by TABs. A user
-    without a name is called by the number of the line.
+    """Recommend items for each history in a file, as lines of user, rank, item and score with TABs between.
+
+    A user without a name is called by the number of the line.
     """
     if not histories.is_file():
         raise UserError(f"{histories}: no such file; give one with a line of item ids for each user")

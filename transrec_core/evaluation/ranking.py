@@ -99,7 +99,13 @@ def test_cases(domain: Domain, part: str) -> tuple[Interactions, np.ndarray]:
 
 
 def model_scorer(model: TransRec, vectors: Tensor, histories: Interactions) -> Scorer:
-    """Scores u . v_i of a TransRec, from item vectors computed once [items + 1, d]."""
+    """Scores u . v_i of a TransRec.
+
+    Args:
+        model: in evaluation mode.
+        vectors: of all items [items + 1, d], computed once.
+        histories: of the users.
+    """
 
     @torch.no_grad()
     def score(users: np.ndarray) -> Tensor:
@@ -139,7 +145,12 @@ def model_ranks(model: TransRec, domain: Domain, part: str, vectors: Tensor | No
 
 
 def parts(domain: Domain, part: str) -> list[str]:
-    """The parts that "all" stands for: test, and extra if the domain has extra users."""
+    """The parts that "all" stands for: test, and extra if the domain has extra users.
+
+    Args:
+        domain: whose users.
+        part: any part stands for itself.
+    """
     if part != "all":
         return [part]
     return ["test", "extra"] if domain.extra is not None else ["test"]

@@ -1,8 +1,8 @@
 """What a run trained, kept beside its record so that it can recommend.
 
-STORE/<id>/model/    of an adapter: its folder, and ``base.json``, which names the source model and the items;
-                     of another strategy: the whole model
-STORE/items/<hash>/  ids and content of the target's items, and how new ones are read: one copy for all runs
+STORE/<id>/model/    of an adapter: its folder, and ``base.json``, which names the source model and the
+                     items; of another strategy: the whole model
+STORE/items/<hash>/  ids and content of the target's items, and how new ones are read: one copy for all
 """
 
 from __future__ import annotations
