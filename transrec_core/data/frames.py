@@ -116,7 +116,7 @@ def read_interactions(
         row = int((codes == unknown[0]).argmax())
         raise UserError(
             f"interactions, {_row(interactions, row)}: item {plain_id(different[unknown[0]])!r} has no row "
-            f"in items ({len(unknown):,} items have none); add them there, or take their interactions out"
+            f"in items (items without one: {len(unknown):,}); add them, or take their interactions out"
         )
     order = np.arange(len(users))
     if columns.timestamp is not None:
@@ -146,11 +146,12 @@ def _in_time(frame: pd.DataFrame, name: str) -> np.ndarray:
         times = times.astype(times.cat.categories.dtype)
     values = times.tolist()
     if all(isinstance(value, str) for value in values):
-        if all(value.removeprefix("-").isdecimal() for value in values):
+        whole = np.array([value.removeprefix("-").isdecimal() for value in values])
+        if whole.all():
             times = pd.Series([int(value) for value in values])
         else:
             times = pd.to_datetime(times, format="ISO8601", utc=True, errors="coerce")
-        wrong = np.flatnonzero(times.isna().to_numpy())
+        wrong = np.flatnonzero(~whole if whole.any() else times.isna().to_numpy())
         if len(wrong):
             raise UserError(
                 f"interactions, {_row(frame, int(wrong[0]))}: '{values[wrong[0]][:40]}' in '{name}' is no "
@@ -193,8 +194,8 @@ def _complete(frame: pd.DataFrame, called: str, column: pd.Series[Any]) -> None:
     absent = np.flatnonzero(column.isna().to_numpy())
     if len(absent):
         raise UserError(
-            f"{called}, {_row(frame, int(absent[0]))}: no value in '{column.name}' ({len(absent):,} rows "
-            "have none); fill them or take them out"
+            f"{called}, {_row(frame, int(absent[0]))}: no value in '{column.name}' (rows without "
+            f"one: {len(absent):,}); fill them or take them out"
         )
 
 

@@ -69,7 +69,7 @@ class TitleReader:
             tokenizer = load_tokenizer(str(tokenizer))
         if not callable(tokenizer) or not hasattr(tokenizer, "pad_token_id"):
             raise UserError(
-                f"tokenizer: a {type(tokenizer).__name__} is none; give a folder, a hub name or a tokenizer"
+                f"tokenizer: of type {type(tokenizer).__name__}; give a folder, a hub name or a tokenizer"
             )
         return cls(tokenizer, max_tokens)
 
