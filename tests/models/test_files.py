@@ -114,8 +114,8 @@ def test_what_is_no_model_folder_is_told(tmp_path):
     encoder = shop.save_encoder(tmp_path / "bert")
     with pytest.raises(UserError) as error:
         TransRec.from_pretrained(encoder)
-    message = f"{encoder}: an encoder (bert), not a TransRec; TransRec.from_encoder('{encoder}') builds one around it"
-    assert str(error.value) == message
+    message = f"{encoder}: an encoder (bert), not a TransRec; TransRec.from_encoder('{encoder}') builds one"
+    assert str(error.value) == f"{message} around it"
     model = model_of("text")
     model.save_pretrained(tmp_path / "model")
     (tmp_path / "model" / "config.json").write_text("[]")

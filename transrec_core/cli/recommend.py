@@ -17,6 +17,9 @@ from transrec_core.base.files import atomic_path
 if TYPE_CHECKING:
     from transrec_core.models.transrec import TransRec
 
+#: How the configuration of an adapter is called, now and before 0.2.
+CONFIG_FILES = ("transrec_adapter.json", "adapter_config.json")
+
 
 def recommend(
     model: Annotated[
@@ -83,10 +86,9 @@ def _loaded(folder: Path, adapter: str | None) -> TransRec:
         places = [Path(adapter), folder / adapter]
         place = next((place for place in places if place.is_dir()), None)
         if place is None:
-            names = sorted(path.parent.name for path in folder.glob("*/adapter_config.json"))
-            raise UserError(
-                f"--adapter {adapter}: no such folder, nor one in {folder} (there are: {names or 'none'})"
-            )
+            files = [path for name in CONFIG_FILES for path in folder.glob(f"*/{name}")]
+            names = ", ".join(sorted(path.parent.name for path in files)) or "none"
+            raise UserError(f"--adapter {adapter}: no such folder, nor one in {folder} (there are: {names})")
         model.load_adapter(place, "adapter")
     return model
 

@@ -30,13 +30,21 @@ READING_FILE, TOKENIZER_FOLDER = "reading.json", "tokenizer"
 
 
 class Reader(Protocol):
-    """Titles or picture files -> a catalogue."""
+    """Titles or picture files -> a catalogue.
+
+    Attributes:
+        modality: "text" or "image".
+    """
 
     modality: str
 
-    def catalog(self, contents: Sequence[Any], cache: bool = False) -> Catalog: ...
+    def catalog(self, contents: Sequence[Any], cache: bool = False) -> Catalog:
+        """Contents of items 1, 2, ... -> a catalogue."""
+        ...
 
-    def save(self, folder: Path) -> None: ...
+    def save(self, folder: Path) -> None:
+        """Writes what reading needs into a folder."""
+        ...
 
 
 @dataclass(frozen=True)
