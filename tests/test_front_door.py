@@ -29,7 +29,6 @@ print(tr.evaluate(model, domain).metrics)
 model.recommend(["B001", "B007"], k=10)                                               # item ids in, item ids and scores out; unseen users, new items
 model.encode(["A Title"])                                                             # item vectors
 
-assert tr.evaluate(model, domain).metrics["HR@10"] > 0.3, "chance is 0.08"
 model.save_pretrained("model")
 model.save_adapter("model/games", "games")
 print(model.recommend(["B001", "B007"], k=10).ids)

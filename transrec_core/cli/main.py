@@ -14,14 +14,14 @@ import yaml
 from transrec_core.base.console import run as run_app
 from transrec_core.base.errors import UserError
 from transrec_core.cli.data import app as data_app
-from transrec_core.cli.recommend import recommend
+from transrec_core.cli.recommend import app as recommend_app
 from transrec_core.cli.study import RootOption, StoreOption
 from transrec_core.cli.study import app as study_app
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data", help="Check and convert dataset folders.")
 app.registered_commands += study_app.registered_commands
-app.command("recommend")(recommend)
+app.registered_commands += recommend_app.registered_commands
 
 
 @app.command("run")

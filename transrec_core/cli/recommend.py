@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 #: How the configuration of an adapter is called, now and before 0.2.
 CONFIG_FILES = ("transrec_adapter.json", "adapter_config.json")
 
+app = typer.Typer()
 
+
+@app.command("recommend")
 def recommend(
     model: Annotated[
         Path,

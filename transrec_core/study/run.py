@@ -18,7 +18,7 @@ from transrec_core.data.domain import Domain
 from transrec_core.evaluation.cold import cold_targets, packed_bits
 from transrec_core.evaluation.controls import nearest_ranks, popularity_ranks
 from transrec_core.evaluation.metrics import metrics
-from transrec_core.evaluation.ranking import meaningless, model_ranks
+from transrec_core.evaluation.ranking import model_ranks
 from transrec_core.models.transrec import TransRec
 from transrec_core.study.kept import keep as keep_model
 from transrec_core.study.kept import recommend_line
@@ -121,9 +121,6 @@ def _run(
         "cases": len(ranks),
         "seconds": round(time.perf_counter() - began, 3),
     }
-    note = meaningless(target.catalog.n_items)
-    if show_progress and note is not None:
-        print(note, file=sys.stderr)
     if keep and model is not None and spec.strategy in TRAINED:
         keep_model(model, spec, store, target)
     if PartialState().is_main_process:
