@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from transrec_core.data.domain import Domain as Domain
     from transrec_core.evaluation.ranking import Evaluation as Evaluation
     from transrec_core.evaluation.ranking import evaluate as evaluate
-    from transrec_core.models.item_encoder import load_backbone as load_backbone
+    from transrec_core.models.backbones import load_backbone as load_backbone
     from transrec_core.models.recommendations import Recommendations as Recommendations
     from transrec_core.models.spec import ModelSpec as ModelSpec
     from transrec_core.models.transrec import TransRec as TransRec
@@ -54,7 +54,7 @@ _HOMES = {
     "export_peft": "adapters.peft_format",
     "fit": "training.trainer",
     "import_peft": "adapters.peft_format",
-    "load_backbone": "models.item_encoder",
+    "load_backbone": "models.backbones",
 }
 _named, _ = lazy_names(__name__, _HOMES)
 

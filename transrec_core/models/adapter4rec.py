@@ -27,7 +27,8 @@ from transrec_core.adapters.methods.lora import LoRAConfig
 from transrec_core.adapters.methods.pfeiffer import PfeifferConfig
 from transrec_core.base.errors import UserError
 from transrec_core.models.adapter4rec_names import MAE, TEXT, USER, VIT, adapter_names, base_names
-from transrec_core.models.item_encoder import ItemEncoder, fresh_backbone
+from transrec_core.models.backbones import fresh_backbone
+from transrec_core.models.item_encoder import ItemEncoder
 from transrec_core.models.spec import ModelSpec
 from transrec_core.models.transrec import TransRec
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Self
 
 from torch import nn
 
-from transrec_core.adapters.anatomy import ANATOMY
 from transrec_core.adapters.mixin import AdapterMixin
 from transrec_core.models.item_encoder import ItemEncoder
 
@@ -56,17 +55,17 @@ class Roles(nn.Module, AdapterMixin):
         """How many of the item encoder's layers, from the bottom, can't change in training: nothing trains or
         acts in or below them.
 
-        0 if an adapter reads every layer.
+        0 if an adapter reads every layer, and where the layers of a backbone are not known.
         """
         if not isinstance(self.item_encoder, ItemEncoder) or self.reads_every_layer("item"):
             return 0
-        frozen = 0
-        for path, module in self._from_the_bottom(self.item_encoder):
-            trains = any(p.requires_grad for p in module.parameters())
-            if trains or self.acts_on(f"item_encoder.backbone.{path}"):
+        frozen = 0  # the embeddings come first, and are no layer
+        for path, module in self.item_encoder.levels():
+            within = f"item_encoder.backbone.{path}" + ("." if frozen else "")
+            if self.acts_on(within) or any(p.requires_grad for p in module.parameters()):
                 break
             frozen += 1
-        return max(0, frozen - 1)  # the embeddings come first, and are no layer
+        return max(0, frozen - 1)
 
     def train(self, mode: bool = True) -> Self:
         """Training or evaluation mode.
@@ -80,14 +79,6 @@ class Roles(nn.Module, AdapterMixin):
         super().train(mode)
         frozen = self.frozen_layers() if mode else 0
         if frozen and isinstance(self.item_encoder, ItemEncoder):
-            for _, module in self._from_the_bottom(self.item_encoder)[: frozen + 1]:
+            for _, module in self.item_encoder.levels()[: 1 + frozen]:
                 module.eval()
         return self
-
-    @staticmethod
-    def _from_the_bottom(encoder: ItemEncoder) -> list[tuple[str, nn.Module]]:
-        """The backbone's embeddings and then its layers, each with its path in the backbone."""
-        config: Any = encoder.backbone.config
-        anatomy = ANATOMY[config.model_type]
-        layers = [(f"{anatomy.layers}.{i}.", layer) for i, layer in enumerate(encoder.layers())]
-        return [(anatomy.embeddings, encoder.backbone.get_submodule(anatomy.embeddings)), *layers]

@@ -28,8 +28,9 @@ from transrec_core.base.errors import UserError
 from transrec_core.data.batching import Batch
 from transrec_core.data.catalog import Catalog, Parts
 from transrec_core.data.reading import reader_beside
+from transrec_core.models.backbones import fresh_backbone, load_backbone
 from transrec_core.models.files import Saved
-from transrec_core.models.item_encoder import IdEncoder, ItemEncoder, fresh_backbone, load_backbone
+from transrec_core.models.item_encoder import IdEncoder, ItemEncoder
 from transrec_core.models.recommend import Recommender
 from transrec_core.models.spec import ModelSpec
 from transrec_core.models.user_encoder import SASRec
