@@ -10,8 +10,8 @@
     model.recommend(["B001", "B007"], k=10)
 
 Names are imported when they are first asked for. Every adapter method has its configuration here, under the
-name of the method's class as well: ``tr.LoRA(rank=8)`` is ``LoRAConfig(item_size=8, user_size=8)``, and so for
-a method that is added tomorrow; ``tr.METHODS`` lists them.
+name of the method's class as well: ``tr.LoRA(rank=8)`` is ``LoRAConfig(item_size=8, user_size=8)``. So has a
+method that is added tomorrow; ``tr.METHODS`` lists them.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -193,8 +193,8 @@ def evaluate(
         cutoffs: the K of HR@K and NDCG@K.
 
     Raises:
-        UserError: if there is no such part, a cut-off is below 1, the encoder can't read the items, or a score
-            is not a number.
+        UserError: if there is no such part, a cut-off is below 1, the encoder can't read the items, or a
+            score is not a number.
     """
     if not cutoffs or min(cutoffs) < 1:
         raise UserError(f"cutoffs={list(cutoffs)}: numbers from 1 on, such as [1, 5, 10, 20]")
