@@ -14,12 +14,14 @@ import yaml
 from transrec_core.base.console import run as run_app
 from transrec_core.base.errors import UserError
 from transrec_core.cli.data import app as data_app
+from transrec_core.cli.recommend import app as recommend_app
 from transrec_core.cli.study import RootOption, StoreOption
 from transrec_core.cli.study import app as study_app
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data", help="Check and convert dataset folders.")
 app.registered_commands += study_app.registered_commands
+app.registered_commands += recommend_app.registered_commands
 
 
 @app.command("run")
@@ -73,7 +75,7 @@ def run_command(
         typer.echo(f"# id {spec.id()}, source model {spec.source_id()}")
         typer.echo(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False).rstrip())
         return
-    record = run(spec, Store(store), data_root, refresh)
+    record = run(spec, Store(store), data_root, refresh, keep=True)
     show(record.id, store)
 
 
@@ -100,7 +102,8 @@ def runs(store: StoreOption = Path("runs")) -> None:
 
 @app.command("show")
 def show(run_id: Annotated[str, typer.Argument(metavar="ID")], store: StoreOption = Path("runs")) -> None:
-    """Show one record and the command that repeats it."""
+    """Show one record, and the commands that repeat it and recommend with what it trained."""
+    from transrec_core.study.kept import recommend_line
     from transrec_core.study.store import Store
 
     record = Store(store).read(run_id)
@@ -125,6 +128,9 @@ def show(run_id: Annotated[str, typer.Argument(metavar="ID")], store: StoreOptio
         f"  repeat: transrec repeat {record.id} --store {store}"
         + ("" if record.spec.target.is_world else " --data-root DATA")
     )
+    how = recommend_line(record.id, store)
+    if how is not None:
+        typer.echo(f"  recommend: {how}")
 
 
 @app.command("repeat")

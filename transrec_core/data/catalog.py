@@ -183,28 +183,37 @@ def tokenize_titles(
     Raises:
         UserError: if the tokenizer can't pad.
     """
+    identity = [_identity(tokenizer), max_tokens, titles[1:]]
+    key = "titles-" + hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+    arrays = cached(key, lambda: tokenized(titles, tokenizer, max_tokens), cache)
+    return TextCatalog(arrays["tokens"], arrays["lengths"], int(tokenizer.pad_token_id), titles)
+
+
+def tokenized(titles: list[str], tokenizer: Any, max_tokens: int) -> dict[str, np.ndarray]:
+    """Titles (index 0 unused) -> "tokens" int32 [items + 1, L] and "lengths" int32 [items + 1].
+
+    Args:
+        titles: as texts.
+        tokenizer: a Hugging Face tokenizer.
+        max_tokens: longer titles are cut, special tokens included in the count.
+
+    Raises:
+        UserError: if the tokenizer can't pad.
+    """
     if tokenizer.pad_token_id is None:
         raise UserError(
             f"{type(tokenizer).__name__} has no padding token; choose a BERT- or RoBERTa-like text encoder"
         )
-    identity = [_identity(tokenizer), max_tokens, titles[1:]]
-    key = "titles-" + hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
-
-    def make() -> dict[str, np.ndarray]:
-        texts = ["", *titles[1:]]
-        encoded = tokenizer(
-            texts,
-            truncation=True,
-            max_length=max_tokens,
-            padding=True,
-            padding_side="right",
-            return_tensors="np",
-        )
-        lengths = encoded["attention_mask"].sum(1)
-        return {"tokens": encoded["input_ids"].astype(np.int32), "lengths": lengths.astype(np.int32)}
-
-    arrays = cached(key, make, cache)
-    return TextCatalog(arrays["tokens"], arrays["lengths"], int(tokenizer.pad_token_id), titles)
+    encoded = tokenizer(
+        ["", *titles[1:]],
+        truncation=True,
+        max_length=max_tokens,
+        padding=True,
+        padding_side="right",
+        return_tensors="np",
+    )
+    lengths = encoded["attention_mask"].sum(1)
+    return {"tokens": encoded["input_ids"].astype(np.int32), "lengths": lengths.astype(np.int32)}
 
 
 def _identity(tokenizer: Any) -> list[Any]:

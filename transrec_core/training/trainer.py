@@ -145,9 +145,7 @@ class Trainer:
                     if on_evaluation is not None:
                         on_evaluation(self.progress)
         self.restore_best()
-        remember = getattr(self.model, "remember", None)
-        if remember is not None:  # the catalogue, so that the model can recommend from it
-            remember(self.domain)
+        self.model.remember(self.domain)
         return self.progress
 
     @property
