@@ -175,6 +175,17 @@ def _with_last(module: nn.Module, output: Any, last: Tensor) -> Any:
     return output
 
 
+def has_host(encoder: nn.Module) -> bool:
+    """Whether adapters were attached to an encoder by itself; a second host would make them act twice.
+
+    Args:
+        encoder: a Hugging Face encoder.
+    """
+    return any(
+        isinstance(getattr(hook, "__self__", None), _Outputs) for hook in encoder._forward_hooks.values()
+    )
+
+
 class _Outputs:
     # At an encoder that stands alone, what reads all layers acts on the encoder's output: it is asked for the
     # states of all layers, and gives them to nobody else.

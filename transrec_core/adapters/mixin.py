@@ -60,7 +60,7 @@ class AdapterMixin(AdapterHost):
                 self._install(site)
         weight = next(self._module.parameters())
         group = {key_of(path): adapter.to(weight.device, weight.dtype) for path, adapter in built.items()}
-        self.adapters[name] = nn.ModuleDict(group).train(self._module.training)
+        self.adapters[name] = nn.ModuleDict(group).train(self.adapters.training)
         self.adapter_configs[name] = config
         self.set_adapter(name)
         if train:
@@ -239,8 +239,8 @@ class AdapterMixin(AdapterHost):
         base = self.base_hash()
         if base != trained_on:
             raise UserError(
-                f"{folder}: this adapter was trained on base {trained_on[:8]}, the model's is {base[:8]}; load "
-                "it on its own base, or pass check_base=False"
+                f"{folder}: this adapter was trained on base {trained_on[:8]}, the model's is {base[:8]}; "
+                "load it on its own base, or pass check_base=False"
             )
 
 
