@@ -5,27 +5,29 @@ implementation.
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
 
 from tests import tiny
+from tests.adapters.helpers import families
 from transrec_core.adapters import AdapterConfig
+from transrec_core.adapters.anatomy import ANATOMY
 from transrec_core.adapters.peft_format import export_peft, import_peft
 from transrec_core.base.errors import UserError
 
 peft = pytest.importorskip("peft")
 
 METHODS = ["lora", "rslora", "dora", "ia3"]
-FAMILIES = pytest.mark.parametrize("family", tiny.BACKBONES)
-#: What PEFT's users write for these encoders: names of the modules.
-NAMES = {
-    "bert": ("query", "key", "value", "output.dense"),
-    "roberta": ("query", "key", "value", "output.dense"),
-    "distilbert": ("q_lin", "k_lin", "v_lin", "lin2"),
-    "vit": ("q_proj", "k_proj", "v_proj", "fc2"),
-}
-NAMES["vit_mae"] = NAMES["beit"] = NAMES["vit"]
+FAMILIES = families("bert", "vit")
+
+
+def targets(family: str, *roles: str) -> str:
+    """The modules that PEFT is to adapt, as it takes them: one pattern of their paths."""
+    anatomy = ANATOMY[family]
+    paths = "|".join(re.escape(getattr(anatomy, role)) for role in roles)
+    return rf"{re.escape(anatomy.layers)}\.\d+\.({paths})"
 
 
 def states(backbone, family: str) -> torch.Tensor:
@@ -36,23 +38,17 @@ def states(backbone, family: str) -> torch.Tensor:
 
 
 def peft_model(family: str, method: str):
-    query, key, value, ffn = NAMES[family]
     if method == "ia3":
-        # With BERT's names, "output.dense" would also match the attention's; a pattern tells them apart.
-        pattern = (
-            rf".*({key}|{value}|layer\.\d+\.output\.dense)"
-            if ffn == "output.dense"
-            else rf".*({key}|{value}|{ffn})"
-        )
-        inner = r".*layer\.\d+\.output\.dense" if ffn == "output.dense" else rf".*{ffn}"
         config = peft.IA3Config(
-            target_modules=pattern, feedforward_modules=inner, task_type="FEATURE_EXTRACTION"
+            target_modules=targets(family, "key", "value", "ffn"),
+            feedforward_modules=targets(family, "ffn"),
+            task_type="FEATURE_EXTRACTION",
         )
     else:
         config = peft.LoraConfig(
             r=3,
             lora_alpha=6,
-            target_modules=[query, value],
+            target_modules=targets(family, "query", "value"),
             use_dora=method == "dora",
             use_rslora=method == "rslora",
             task_type="FEATURE_EXTRACTION",

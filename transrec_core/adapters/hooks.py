@@ -192,13 +192,14 @@ class _Outputs:
     def __init__(self, site: Site, apply: Apply, acting: Acting) -> None:
         self.site, self.apply, self.acting = site, apply, acting
         self.only_here = False
+        self.mask: Tensor | None = None
 
     def hook(self) -> list[RemovableHandle]:
         # The mask is read before prompts widen it, hence first; the output after they have left it.
         module = self.site.module
         return [
             module.register_forward_pre_hook(self.ask, with_kwargs=True, prepend=True),
-            module.register_forward_hook(self.correct, with_kwargs=True),
+            module.register_forward_hook(self.correct),
         ]
 
     def ask(
@@ -206,22 +207,23 @@ class _Outputs:
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if not self.acting():
             return args, kwargs
-        asked = kwargs.get("output_hidden_states")
         config: Any = module.config
+        asked = kwargs.get("output_hidden_states")
         self.only_here = not (config.output_hidden_states if asked is None else asked)
+        if self.site.role == "states":
+            self.mask = _padding_mask(_by_name(module, args, kwargs))
         return args, {**kwargs, "output_hidden_states": True}
 
-    def correct(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    def correct(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         if not self.acting():
             return output
         _check_named(output)
         last, states = output.last_hidden_state, output.hidden_states
         if self.site.role == "states":
-            mask = _padding_mask(_by_name(module, args, kwargs))
-            mask = None if mask is None else mask[:, -last.shape[1] :]  # without the prompts' part
             config: Any = module.config
             causal = bool(getattr(config, "is_decoder", False))
-            corrected = self.apply(Trace(states, last, mask, causal), last)
+            trace = Trace(states, last, self.mask, causal)
+            self.mask, corrected = None, self.apply(trace, last)
         else:
             corrected = self.apply(torch.stack([*states[:-1], last], -2), last)
         if self.only_here:
