@@ -29,6 +29,7 @@ def families(*fast: str) -> pytest.MarkDecorator:
 
 ALL = pytest.mark.parametrize("method", METHODS)
 EVERYWHERE = families(*FAST)
+FAMILY = pytest.mark.parametrize("family", FAST)
 OBJECTIVES = pytest.mark.parametrize("objective", ["sasrec", "cpc"])
 
 
@@ -54,3 +55,9 @@ def with_adapter(
 
 def with_fresh_adapter(method: str, family: str = "bert", **fields) -> TransRec:
     return with_adapter(family, method, stirred=False, **fields)
+
+
+def inputs(family: str) -> tuple[dict, torch.Tensor]:
+    """Content of eight items, and three histories of them."""
+    content = tiny.catalog(tiny.MODALITY[family]).batch(torch.arange(1, 9))
+    return content, torch.tensor([[0, 3, 2], [5, 1, 7], [4, 4, 6]])

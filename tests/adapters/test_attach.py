@@ -7,13 +7,11 @@ import copy
 import pytest
 import torch
 from torch import nn
-from transformers import BertForSequenceClassification, BertModel, ViTModel
 
 from tests import tiny
-from tests.adapters.helpers import ALL, LINEAR, PROMPTS, SMALL
+from tests.adapters.helpers import ALL, FAMILY, LINEAR, PROMPTS, SMALL, inputs
 from transrec_core.adapters import METHODS, AdapterConfig
 from transrec_core.adapters.attach import attach
-from transrec_core.adapters.peft_format import export_peft
 from transrec_core.base.errors import UserError
 from transrec_core.models import fresh_backbone
 
@@ -38,17 +36,9 @@ class Recommender(nn.Module):
         return self.users(items[histories])[0][:, -1] @ items.T
 
 
-FAMILY = pytest.mark.parametrize("family", ["bert", "vit"])
-
-
 def recommender(family: str) -> Recommender:
     torch.manual_seed(0)
     return Recommender(fresh_backbone(tiny.BACKBONES[family], 0)).eval()
-
-
-def inputs(family: str) -> tuple[dict, torch.Tensor]:
-    content = tiny.catalog(tiny.MODALITY[family]).batch(torch.arange(1, 9))
-    return content, torch.tensor([[0, 3, 2], [5, 1, 7], [4, 4, 6]])
 
 
 def scores(module: nn.Module, family: str) -> torch.Tensor:
@@ -153,89 +143,6 @@ def test_law_5_padding_and_company_change_nothing(method, family):
             assert torch.allclose(host.module.items(alone), together[row : row + 1], atol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["lora", "houlsby", "k_adapter", "side", "prompt", "prefix"])
-@pytest.mark.parametrize(
-    "family", [f if f in ("bert", "vit") else pytest.param(f, marks=pytest.mark.slow) for f in tiny.BACKBONES]
-)
-def test_on_an_item_encoder_it_is_what_transrec_does(method, family):
-    """The same weights, once in a TransRec (first token pooled) and once on the bare encoder."""
-    model = tiny.model(family, pooling="cls").eval()
-    model.add_adapter("a", AdapterConfig(method=method, item_size=4, encoders="item", train_head=False))
-    tiny.stir(model.adapters)
-    bare = attach(tiny.model(family).item_encoder.backbone.eval(), encoders=None)
-    bare.add_adapter("a", AdapterConfig(method=method, item_size=4, encoders="item"))
-    state = model.adapters["a"].state_dict()
-    short = {
-        k.removeprefix("item_encoder/backbone/").removeprefix("item_encoder/"): v for k, v in state.items()
-    }
-    bare.adapters["a"].load_state_dict(short)
-    features = tiny.catalog(tiny.MODALITY[family]).batch(torch.arange(1, 9))
-    with torch.no_grad():
-        vectors = model.item_encoder.projection(bare(**features).last_hidden_state[:, 0])
-        assert torch.allclose(vectors, model.encode_items(features), atol=1e-6)
-
-
-@ALL
-@FAMILY
-def test_what_the_encoder_hands_out_besides_is_that_of_its_last_states(method, family):
-    """Its own pooler reads the adapted states, and states of all layers are handed out when asked for only."""
-    cls = BertModel if family == "bert" else ViTModel
-    torch.manual_seed(0)
-    encoder = cls(tiny.model(family).item_encoder.backbone.config).eval()
-    host = attach(encoder, AdapterConfig(method=method, item_size=8))
-    tiny.stir(host.adapters)
-    features, _ = inputs(family)
-    tokens = features["input_ids"].shape[1] if family == "bert" else 5
-    with torch.no_grad():
-        out, more = encoder(**features), encoder(**features, output_hidden_states=True)
-        assert (
-            list(out.keys()) == ["last_hidden_state", "pooler_output"]
-            and out.last_hidden_state.shape[1] == tokens
-        )
-        assert torch.equal(out.pooler_output, encoder.pooler(out.last_hidden_state))
-        assert len(more.hidden_states) == 3 and all(s.shape[1] == tokens for s in more.hidden_states)
-        assert torch.equal(more.last_hidden_state, out.last_hidden_state)
-
-
-@pytest.mark.parametrize("method", ["prompt", "k_adapter"])
-def test_a_mask_given_by_its_place_counts_as_one_given_by_name(method):
-    host = attach(tiny.model("bert").item_encoder.backbone.eval(), AdapterConfig(method=method, item_size=4))
-    tiny.stir(host.adapters)
-    features, _ = inputs("bert")
-    with torch.no_grad():
-        named = host(**features).last_hidden_state
-        assert torch.equal(host(features["input_ids"], features["attention_mask"]).last_hidden_state, named)
-        with pytest.raises(UserError, match="without return_dict=False"):
-            host(**features, return_dict=False)
-        with pytest.raises(UserError, match="attention_mask has 4 dimensions"):
-            host(features["input_ids"], features["attention_mask"][:, None, None])
-
-
-@pytest.mark.parametrize("order", [["k_adapter", "side"], ["side", "k_adapter"]])
-def test_prompts_and_what_reads_all_layers_stand_beside_each_other_in_any_order(order):
-    """All three stacked: the padding mask and the states of the last two know nothing of prompt tokens."""
-    encoder = tiny.model("bert").item_encoder.backbone.eval()
-    host = attach(encoder)
-    for method in [order[0], "prompt", order[1]]:
-        host.add_adapter(method, AdapterConfig(method=method, item_size=4))
-        tiny.stir(host.adapters[method], seed=("k_adapter", "prompt", "side").index(method))
-    host.set_adapter([order[0], "prompt", order[1]])
-    features, _ = inputs("bert")
-    with torch.no_grad():
-        stacked = host(**features).last_hidden_state
-        mask = features["attention_mask"]
-        changed = features["input_ids"] + (1 - mask)  # only padding is another
-        again = host(changed, mask).last_hidden_state
-    assert torch.allclose(stacked[mask.bool()], again[mask.bool()], atol=1e-6)
-    reference = attach(tiny.model("bert").item_encoder.backbone.eval())
-    for method in ("k_adapter", "side", "prompt"):
-        reference.add_adapter(method, AdapterConfig(method=method, item_size=4))
-        reference.adapters[method].load_state_dict(host.adapters[method].state_dict())
-    reference.set_adapter(["prompt", "k_adapter", "side"])
-    with torch.no_grad():
-        assert torch.equal(reference(**features).last_hidden_state, stacked)
-
-
 def test_adapters_take_the_modules_mode_and_train_says_what_trains(capsys):
     module = recommender("bert")
     host = attach(module, AdapterConfig(method="houlsby", dropout=0.5), {"item": module.backbone}, train=True)
@@ -268,31 +175,6 @@ def test_several_encoders_have_roles_and_sizes_of_their_own():
     assert host.adapter_status()[0].sites == {"item": 8, "user": 4}
     host.add_adapter("b", AdapterConfig(encoders="user"))
     assert all(key.startswith("people/") for key in host.adapters["b"])
-
-
-def test_an_encoder_with_a_head_of_its_own_is_adapted_inside():
-    config = tiny.model("bert").item_encoder.backbone.config
-    torch.manual_seed(0)
-    classifier = BertForSequenceClassification(config).eval()
-    features, _ = inputs("bert")
-    with torch.no_grad():
-        before = classifier(**features).logits
-        host = attach(classifier, AdapterConfig(method="houlsby", item_size=4))
-        assert torch.equal(classifier(**features).logits, before)
-        assert all(key.startswith("bert/") for key in host.adapters["default"])
-        tiny.stir(host.adapters)
-        assert not torch.allclose(classifier(**features).logits, before)
-
-
-def test_peft_reads_what_was_trained_on_a_bare_encoder(tmp_path):
-    peft = pytest.importorskip("peft")
-    host = attach(tiny.model("bert").item_encoder.backbone.eval(), AdapterConfig(method="lora", rank=3))
-    tiny.stir(host.adapters)
-    export_peft(host, "default", tmp_path)
-    theirs = peft.PeftModel.from_pretrained(tiny.model("bert").item_encoder.backbone.eval(), tmp_path).eval()
-    features, _ = inputs("bert")
-    with torch.no_grad():
-        assert (theirs(**features)[0] - host(**features)[0]).abs().max() <= 1e-6
 
 
 @ALL

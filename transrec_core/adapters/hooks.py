@@ -35,7 +35,14 @@ def _extended_attention(
 ) -> Any:
     extend = getattr(module, "extend_keys", None)
     if extend is not None:
-        key, value, attention_mask = extend(None, (key, value, attention_mask))
+        tokens, causal = key.shape[2], kwargs.get("is_causal")
+        longer = extend(None, (key, value, attention_mask))
+        causal = getattr(module, "is_causal", False) if causal is None else causal
+        if causal and attention_mask is None and longer[0].shape[2] > tokens:
+            # Without a mask positions would be counted from the first key, which is now the prefix's.
+            mask = torch.ones(query.shape[2], tokens, dtype=torch.bool, device=query.device).tril()
+            longer = extend(None, (key, value, mask))
+        key, value, attention_mask = longer
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
 
 
