@@ -5,7 +5,6 @@ implementation.
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ import torch
 from tests import tiny
 from tests.adapters.helpers import families
 from transrec_core.adapters import AdapterConfig
-from transrec_core.adapters.anatomy import ANATOMY
+from transrec_core.adapters.anatomy import ANATOMY, target_pattern
 from transrec_core.adapters.peft_format import export_peft, import_peft
 from transrec_core.base.errors import UserError
 
@@ -21,13 +20,11 @@ peft = pytest.importorskip("peft")
 
 METHODS = ["lora", "rslora", "dora", "ia3"]
 FAMILIES = families("bert", "vit")
-
-
-def targets(family: str, *roles: str) -> str:
-    """The modules that PEFT is to adapt, as it takes them: one pattern of their paths."""
-    anatomy = ANATOMY[family]
-    paths = "|".join(re.escape(getattr(anatomy, role)) for role in roles)
-    return rf"{re.escape(anatomy.layers)}\.\d+\.({paths})"
+#: What PEFT's users write for these encoders: names of the query and value projections.
+NAMES = {
+    family: [path.rpartition(".")[2] for path in (ANATOMY[family].query, ANATOMY[family].value)]
+    for family in tiny.BACKBONES
+}
 
 
 def states(backbone, family: str) -> torch.Tensor:
@@ -39,16 +36,17 @@ def states(backbone, family: str) -> torch.Tensor:
 
 def peft_model(family: str, method: str):
     if method == "ia3":
+        # BERT's "output.dense" would also match the attention's; a pattern tells them apart.
         config = peft.IA3Config(
-            target_modules=targets(family, "key", "value", "ffn"),
-            feedforward_modules=targets(family, "ffn"),
+            target_modules=target_pattern(family, "key", "value", "ffn"),
+            feedforward_modules=target_pattern(family, "ffn"),
             task_type="FEATURE_EXTRACTION",
         )
     else:
         config = peft.LoraConfig(
             r=3,
             lora_alpha=6,
-            target_modules=targets(family, "query", "value"),
+            target_modules=NAMES[family],
             use_dora=method == "dora",
             use_rslora=method == "rslora",
             task_type="FEATURE_EXTRACTION",

@@ -39,7 +39,8 @@ from transrec_core.adapters.methods.houlsby import HoulsbyConfig
 from transrec_core.adapters.methods.lora import LoRAConfig
 from transrec_core.adapters.methods.pfeiffer import PfeifferConfig
 from transrec_core.base.errors import UserError
-from transrec_core.models.item_encoder import ItemEncoder, fresh_backbone
+from transrec_core.models.backbones import fresh_backbone
+from transrec_core.models.item_encoder import ItemEncoder
 from transrec_core.models.spec import ModelSpec
 from transrec_core.models.transrec import TransRec
 

@@ -22,14 +22,15 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from transrec_core.adapters.anatomy import ANATOMY, Site, encoder_sites
+from transrec_core.adapters.anatomy import Site, encoder_sites
 from transrec_core.adapters.mixin import AdapterMixin
 from transrec_core.adapters.weights import save_tensors
 from transrec_core.base.errors import UserError
 from transrec_core.base.files import atomic_write
 from transrec_core.data.batching import Batch
 from transrec_core.data.catalog import Catalog, Parts
-from transrec_core.models.item_encoder import IdEncoder, ItemEncoder, fresh_backbone
+from transrec_core.models.backbones import fresh_backbone
+from transrec_core.models.item_encoder import IdEncoder, ItemEncoder
 from transrec_core.models.spec import ModelSpec
 from transrec_core.models.user_encoder import SASRec
 
@@ -112,25 +113,17 @@ class TransRec(nn.Module, AdapterMixin):
         """How many of the item encoder's layers, from the bottom, can't change in training: nothing trains or
         acts in or below them.
 
-        0 if an adapter reads every layer.
+        0 if an adapter reads every layer, and where the layers of a backbone are not known.
         """
         if not isinstance(self.item_encoder, ItemEncoder) or self.reads_every_layer("item"):
             return 0
-        config: Any = self.item_encoder.backbone.config
-        anatomy = ANATOMY[config.model_type]
-        found = -1  # the embeddings come first
-        layers = enumerate(self.item_encoder.layers())
-        embeddings = self.item_encoder.backbone.get_submodule(anatomy.embeddings)
-        for path, module in [
-            (anatomy.embeddings, embeddings),
-            *((f"{anatomy.layers}.{i}.", layer) for i, layer in layers),
-        ]:
-            if self.acts_on(f"item_encoder.backbone.{path}") or any(
-                p.requires_grad for p in module.parameters()
-            ):
+        frozen = 0  # the embeddings come first
+        for path, module in self.item_encoder.levels():
+            within = f"item_encoder.backbone.{path}" + ("." if frozen else "")
+            if self.acts_on(within) or any(p.requires_grad for p in module.parameters()):
                 break
-            found += 1
-        return max(0, found)
+            frozen += 1
+        return max(0, frozen - 1)
 
     def train(self, mode: bool = True) -> Self:
         """Training or evaluation mode. In training mode, layers that can't change stay in evaluation mode:
@@ -140,11 +133,7 @@ class TransRec(nn.Module, AdapterMixin):
         super().train(mode)
         frozen = self.frozen_layers() if mode else 0
         if frozen and isinstance(self.item_encoder, ItemEncoder):
-            config: Any = self.item_encoder.backbone.config
-            for module in (
-                self.item_encoder.backbone.get_submodule(ANATOMY[config.model_type].embeddings),
-                *self.item_encoder.layers()[:frozen],
-            ):
+            for _, module in self.item_encoder.levels()[: 1 + frozen]:
                 module.eval()
         return self
 

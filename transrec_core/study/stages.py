@@ -10,9 +10,11 @@ import torch
 from accelerate import PartialState
 from torch import nn
 
+from transrec_core.adapters.build import build_adapter
 from transrec_core.base.files import atomic_folder
 from transrec_core.data.domain import Domain
-from transrec_core.models.item_encoder import IdEncoder, fresh_backbone, load_backbone
+from transrec_core.models.backbones import fresh_backbone, load_backbone
+from transrec_core.models.item_encoder import IdEncoder
 from transrec_core.models.spec import ModelSpec
 from transrec_core.models.transrec import TransRec
 from transrec_core.study.specs import FROM_SOURCE, RunSpec
@@ -31,7 +33,7 @@ def build_backbone(
     where its weights are.
     """
     if encoder == "fresh-vit":
-        return fresh_backbone({**FRESH_VIT, "image_size": image_size}, seed)
+        return fresh_backbone({**FRESH_VIT, "image_size": image_size}, seed, spec.encoder_layers)
     backbone = load_backbone(path, spec.encoder_layers)
     if untrained:
         config = backbone.config.to_diff_dict()  # type: ignore[union-attr,operator]
@@ -48,11 +50,19 @@ def domains(spec: RunSpec, data_root: Path) -> tuple[Domain, Domain]:
 
 
 def initial_model(spec: RunSpec, store: Store, data_root: Path, untrained: bool = False) -> TransRec:
-    """The weights that the source stage, and the no-source control, start from."""
+    """The weights that the source stage, and the no-source control, start from.
+
+    Raises:
+        UserError: if the encoder can't be loaded, or can't have the adapter that is trained afterwards.
+    """
     seed, data = spec.source.seed, spec.source.data
     path = encoder_folder(spec.encoder, data.modality, store.root, data_root)
     backbone = build_backbone(spec.encoder, path, spec.model, seed, data.image_size, untrained)
-    return TransRec.from_backbone(backbone, spec.model, seed)
+    model = TransRec.from_backbone(backbone, spec.model, seed)
+    if spec.adapter is not None:
+        with torch.random.fork_rng(devices=[]):
+            build_adapter(model.sites(), spec.adapter)
+    return model
 
 
 def source_model(spec: RunSpec, store: Store, data_root: Path, show_progress: bool = False) -> TransRec:
