@@ -59,6 +59,7 @@ class Attached(nn.Module, AdapterMixin):
                 self._install(site)
 
     def sites(self) -> list[Site]:
+        """Every module of the encoders that an adapter can act on, by its path from the module's root."""
         sites = []
         for role, path in self._encoders:
             encoder = self.module.get_submodule(path)
