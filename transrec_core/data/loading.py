@@ -60,6 +60,7 @@ class DataSpec(StrictModel):
 
     @property
     def is_world(self) -> bool:
+        """Whether this is the embedded world, and no dataset folder."""
         return self.folder.startswith(WORLD + ":")
 
 

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from transrec_core.base.errors import UserError
 from transrec_core.data.batching import Batch, Batcher
-from transrec_core.data.catalog import Parts
 from transrec_core.data.domain import Domain
+from transrec_core.data.parts import Parts
 from transrec_core.evaluation.metrics import metrics
 from transrec_core.evaluation.ranking import model_ranks
 from transrec_core.models.transrec import TransRec
