@@ -1,0 +1,159 @@
+"""Things that were run on the same test cases, compared: with a reference, with the best of them, and by what
+they cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from transrec_core.adapters.registry import METHODS
+from transrec_core.evaluation.statistics import (
+    ALPHA,
+    RELATIVE_MARGIN,
+    hits,
+    paired_difference,
+    verdict,
+    verdicts,
+)
+from transrec_core.report.estimates import Comparison, Costs, Estimate, Verdict, quality
+from transrec_core.report.names import in_order
+from transrec_core.study.profile import Variant
+from transrec_core.study.record import Record, ranks_by_seed
+from transrec_core.study.specs import TRAINED
+
+#: Runs of one cell by variant, each with the records of its seeds.
+Runs = Mapping[Variant, Sequence[Record]]
+
+FULL = Variant("full")
+#: Seeds that a verdict on what trains needs (see book/protocol_real.md).
+ENOUGH_SEEDS = 3
+
+
+def by_method(records: Iterable[Record]) -> Runs:
+    """Records of one cell by method, in the order of tables."""
+    grouped: dict[str, list[Record]] = {}
+    for record in records:
+        grouped.setdefault(record.spec.method, []).append(record)
+    return {Variant(method): grouped[method] for method in in_order(grouped)}
+
+
+def methods_of(runs: Runs) -> Runs:
+    """The methods and controls of a cell, nothing changed of them, in the order of tables."""
+    plain = {v.method: v for v in runs if not v.levels}
+    return {plain[method]: runs[plain[method]] for method in in_order(plain)}
+
+
+def compare(
+    runs: Runs,
+    reference: Variant = FULL,
+    variants: Iterable[Variant] | None = None,
+    k: int = 10,
+    seeds: int = 1,
+) -> list[Comparison]:
+    """Variants of a cell against one of them.
+
+    All that trains is one family of tests; a verdict on a control without training stands alone. The margin
+    is a share of full fine-tuning's HR@k, or of the reference's where that was not run.
+
+    Args:
+        runs: of the cell; the reference must be among them.
+        reference: what the others are compared with.
+        variants: what is compared, in this order, as far as it was run; None means all.
+        k: cut-off of HR@k.
+        seeds: what a verdict on something that trains needs, on both sides.
+
+    Returns:
+        One comparison a variant; the reference's own among them, at the front if ``variants`` are given.
+    """
+    chosen = (
+        list(runs) if variants is None else [v for v in dict.fromkeys((reference, *variants)) if v in runs]
+    )
+    values = {v: hits(ranks_by_seed(runs[v]), k) for v in chosen}
+    margin = RELATIVE_MARGIN * float(hits(ranks_by_seed(runs.get(FULL, runs[reference])), k).mean())
+    differences = {v: paired_difference(values[v], values[reference]) for v in chosen if v != reference}
+    family = [v for v in differences if _trains(runs[v])]
+    words = dict(zip(family, verdicts([differences[v] for v in family], margin), strict=True))
+    compared = []
+    for v in chosen:
+        difference, word, detectable = None, Verdict.REFERENCE, float("nan")
+        if v != reference:
+            spread = differences[v]
+            difference = Estimate.from_interval(spread, *values[v].shape)
+            word = Verdict(words[v] if v in words else verdict(spread, margin))
+            detectable = spread.detectable(len(family) if v in words else 1)
+            if len(runs[reference]) < seeds or (len(runs[v]) < seeds and v in words):
+                word = Verdict.FEW_SEEDS
+        compared.append(
+            Comparison(
+                v, reference, quality(runs[v], k), difference, word, detectable, margin, Costs.of(runs[v])
+            )
+        )
+    return compared
+
+
+def compare_methods(runs: Runs, k: int = 10, seeds: int = ENOUGH_SEEDS) -> list[Comparison]:
+    """The methods and controls of a cell against full fine-tuning, see :func:`compare`."""
+    return compare(methods_of(runs), FULL, k=k, seeds=seeds)
+
+
+def by_name(compared: Iterable[Comparison]) -> dict[str, Comparison]:
+    """Comparisons of methods by their keys."""
+    return {c.method: c for c in compared if not c.variant.levels}
+
+
+def _trains(records: Sequence[Record]) -> bool:
+    return records[0].spec.strategy in TRAINED
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An adapter beside the best one.
+
+    Attributes:
+        method: its key.
+        difference: to the best one's HR@k, with an interval that holds for all contenders at once.
+        in_group: whether it can't be told from the best.
+    """
+
+    method: str
+    difference: Estimate
+    in_group: bool
+
+
+def best_group(runs: Runs, k: int = 10) -> list[Contender]:
+    """The adapter with the highest mean HR@k, and for each other one whether it can be told from it.
+
+    Intervals are simultaneous: percentiles of the draws at 5 % shared out over the other adapters
+    (Bonferroni).
+
+    Returns:
+        All adapters of the cell, best first.
+    """
+    values = {v.method: hits(ranks_by_seed(r), k) for v, r in methods_of(runs).items() if v.method in METHODS}
+    order = sorted(values, key=lambda m: -float(values[m].mean()))
+    tail = 100 * ALPHA / (2 * max(1, len(order) - 1))
+    contenders = []
+    for method in order:
+        if method == order[0]:
+            contenders.append(Contender(method, Estimate(0.0, 0.0, 0.0, *values[method].shape), True))
+            continue
+        spread = paired_difference(values[method], values[order[0]])
+        low, high = np.percentile(spread.draws, [tail, 100 - tail])
+        difference = Estimate(spread.mean, float(low), float(high), *values[method].shape)
+        contenders.append(Contender(method, difference, bool(high >= 0)))
+    return contenders
+
+
+def pareto(compared: Iterable[Comparison]) -> list[Comparison]:
+    """What trains something and has no other with at most its parameters and a higher mean, cheapest
+    first.
+    """
+    front: list[Comparison] = []
+    training = [c for c in compared if c.costs.trained > 0]
+    for candidate in sorted(training, key=lambda c: (c.costs.trained, -c.quality.mean)):
+        if not front or candidate.quality.mean > front[-1].quality.mean:
+            front.append(candidate)
+    return front
