@@ -28,6 +28,8 @@ from transrec_core.study.specs import TRAINED
 Runs = Mapping[Variant, Sequence[Record]]
 
 FULL = Variant("full")
+#: What adapts a source model by training, and can be told apart by what it trains.
+ADAPTATIONS = (FULL, *map(Variant, METHODS), Variant("head"))
 #: Seeds that a verdict on what trains needs (see book/protocol_real.md).
 ENOUGH_SEEDS = 3
 
@@ -72,7 +74,8 @@ def compare(
         list(runs) if variants is None else [v for v in dict.fromkeys((reference, *variants)) if v in runs]
     )
     values = {v: hits(ranks_by_seed(runs[v]), k) for v in chosen}
-    margin = RELATIVE_MARGIN * float(hits(ranks_by_seed(runs.get(FULL, runs[reference])), k).mean())
+    yardstick = reference if reference.method == FULL.method or FULL not in runs else FULL
+    margin = RELATIVE_MARGIN * float(hits(ranks_by_seed(runs[yardstick]), k).mean())
     differences = {v: paired_difference(values[v], values[reference]) for v in chosen if v != reference}
     family = [v for v in differences if _trains(runs[v])]
     words = dict(zip(family, verdicts([differences[v] for v in family], margin), strict=True))
@@ -97,6 +100,11 @@ def compare(
 def compare_methods(runs: Runs, k: int = 10, seeds: int = ENOUGH_SEEDS) -> list[Comparison]:
     """The methods and controls of a cell against full fine-tuning, see :func:`compare`."""
     return compare(methods_of(runs), FULL, k=k, seeds=seeds)
+
+
+def adaptations(compared: Iterable[Comparison]) -> list[Comparison]:
+    """Full fine-tuning, the adapters and the head alone, out of some comparisons."""
+    return [c for c in compared if c.variant in ADAPTATIONS]
 
 
 def by_name(compared: Iterable[Comparison]) -> dict[str, Comparison]:

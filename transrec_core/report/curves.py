@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from transrec_core.evaluation.statistics import (
 )
 from transrec_core.report.comparisons import FULL, Runs
 from transrec_core.report.estimates import Estimate, Verdict, quality
+from transrec_core.report.names import method_name
 from transrec_core.study.profile import Variant
 from transrec_core.study.record import ranks_by_seed
 
@@ -79,6 +80,16 @@ def curve(runs: Runs, axis: Axis) -> list[Point]:
         if place is not None and variant.method in varied:
             points.append(Point(variant.method, place, quality(records)))
     return sorted(points, key=lambda p: (p.method, p.place))
+
+
+def control_levels(runs: Runs, methods: Sequence[str]) -> dict[str, float]:
+    """HR@10 of methods that are on no axis, by name, to be drawn across; nothing unless all of them were
+    run.
+    """
+    records = {method: runs.get(Variant(method), ()) for method in methods}
+    if not all(records.values()):
+        return {}
+    return {method_name(m): float(np.mean([x.metrics["HR@10"] for x in r])) for m, r in records.items()}
 
 
 @dataclass(frozen=True)

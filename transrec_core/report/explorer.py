@@ -117,3 +117,10 @@ def explorer_frames(questions: Mapping[str, Mapping[Cell, Runs]]) -> dict[str, p
         for cell, runs in cells.items()
     }
     return {title: frame for title, frame in frames.items() if len(frame)}
+
+
+def explorer_html(frames: Mapping[str, pd.DataFrame]) -> str:
+    """:func:`explorer` as HTML that needs nothing from elsewhere."""
+    options = {"responsive": True, "displaylogo": False}
+    page = explorer(frames).to_html(full_html=False, include_plotlyjs=True, config=options)
+    return f'<div class="explorer">{page}</div>'

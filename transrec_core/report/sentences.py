@@ -16,7 +16,7 @@ from transrec_core.report.hypotheses import Notes
 from transrec_core.report.live import Agreement
 from transrec_core.report.names import capital, in_order, method_name, variant_name
 from transrec_core.report.stepcosts import StepCost
-from transrec_core.report.worlds import SideBySide
+from transrec_core.report.worlds import QUESTIONS, SideBySide, both_worlds, shipped
 from transrec_core.study.profile import Cell, Variant
 from transrec_core.study.step_sizes import step_sizes
 
@@ -213,6 +213,11 @@ def group_line(cell: Cell, contenders: Iterable[Contender], front: Iterable[Comp
     )
 
 
+def front_lines(cells: Mapping[Cell, Iterable[Comparison]]) -> list[str]:
+    """The Pareto set of each cell, cheapest first."""
+    return [f"- *{capital(cell.title)}*: {names_of(front, ' → ')}." for cell, front in cells.items()]
+
+
 def names_of(compared: Iterable[Comparison], between: str = ", ") -> str:
     """The methods of some comparisons by name."""
     return between.join(method_name(c.method) for c in compared)
@@ -273,3 +278,11 @@ def world_sentence(rows: Sequence[SideBySide]) -> str:
         for outcome in ("agree", "disagree", "can't tell")
     ]
     return "; ".join(parts) + "."
+
+
+def world_lines() -> list[str]:
+    """For each question, where the two worlds disagree, by what ships."""
+    return [
+        f"- {{doc}}`{question}`: {world_sentence(both_worlds(question, *shipped(question)))}"
+        for question in QUESTIONS
+    ]

@@ -15,6 +15,7 @@ from transrec_core.report.guidance import Advice, Effects
 from transrec_core.report.hypotheses import Hypothesis
 from transrec_core.report.live import Agreement
 from transrec_core.report.names import NAMES, full_name, in_order, method_name, variant_name, word
+from transrec_core.report.plain import plain_table
 from transrec_core.report.worlds import Cells, SideBySide
 from transrec_core.study.profile import Cell, Variant
 from transrec_core.study.record import Record
@@ -97,7 +98,7 @@ def _verdicts(runs: Runs) -> str:
         for reference, variants in families.items()
         for c in compare(ordered, reference, variants, seeds=ENOUGH_SEEDS)
     ]
-    return pd.DataFrame(rows).to_string(index=False)
+    return plain_table(rows)
 
 
 def factor_table(compared: Sequence[Comparison]) -> pd.DataFrame:
@@ -133,8 +134,13 @@ def curve_table(points: Sequence[Point], heading: str) -> pd.DataFrame:
     )
 
 
-def pair_table(curves: Iterable[PairCurve]) -> pd.DataFrame:
-    """Differences of pairs of methods: a row a share (the index as well), a column a pair."""
+def pair_table(curves: Iterable[PairCurve], users: int | None = None) -> pd.DataFrame:
+    """Differences of pairs of methods: a row a share (the index as well), a column a pair.
+
+    Args:
+        curves: of the pairs.
+        users: how many the whole are; None shows shares in their place.
+    """
     columns = {
         f"{curve.name} (points) [95 %], verdict": {
             p.place: f"{p.difference.points()} {p.verdict}" for p in curve.points
@@ -142,7 +148,10 @@ def pair_table(curves: Iterable[PairCurve]) -> pd.DataFrame:
         for curve in curves
     }
     frame = pd.DataFrame(columns)
-    frame.insert(0, "share (%)", [f"{100 * place:g}" for place in frame.index])
+    if users is None:
+        frame.insert(0, "share (%)", [f"{100 * place:g}" for place in frame.index])
+    else:
+        frame.insert(0, "users", [f"{round(users * place):,}" for place in frame.index])
     return frame
 
 

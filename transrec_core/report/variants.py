@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from transrec_core.report.comparisons import Runs
+from transrec_core.report.names import in_order
 from transrec_core.study.grids import planned, variant_spec
 from transrec_core.study.profile import Cell, Profile, Question, Variant
 from transrec_core.study.record import DamagedRecord, Record
@@ -106,3 +107,15 @@ def seed_counts(cells: Mapping[Cell, Runs], varied: bool = False) -> list[int]:
 def run_count(cells: Mapping[Cell, Runs]) -> int:
     """How many records these cells have."""
     return sum(len(records) for runs in cells.values() for records in runs.values())
+
+
+def has_adapters(runs: Runs) -> bool:
+    """Whether an adapter is among the methods of a cell."""
+    return any(not v.levels and records[0].spec.adapter is not None for v, records in runs.items())
+
+
+def adapters_of(cells: Mapping[Cell, Runs]) -> list[str]:
+    """The adapter methods that were run in these cells, in the order of tables."""
+    return in_order(
+        v.method for runs in cells.values() for v, r in runs.items() if r[0].spec.adapter is not None
+    )
