@@ -40,6 +40,7 @@ lint: $(STAMP)  ## style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports > /dev/null || $(BIN)/lint-imports
 
 format: $(STAMP)  ## mend style and format, as far as ruff can
 	$(BIN)/ruff check --fix --exit-zero --quiet .

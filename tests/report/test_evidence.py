@@ -62,7 +62,7 @@ def _made_up(store: Store, profile: Profile, question: str, seeds: set[int], use
                 "best_step": 0,
                 "steps": 300,
             }
-        store.write(spec, facts | environment(), ranks)
+        store.write(spec, facts | environment(spec), ranks)
 
 
 @pytest.fixture

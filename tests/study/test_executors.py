@@ -257,7 +257,7 @@ def test_other_code_and_damage_are_told_and_run_again_on_refresh_only(study, tmp
     assert execute(asked.values(), store, workers=2, refresh=True) == {}
     assert {state(store, run_id) for run_id in asked} == {"recorded"}
     assert content(store) == {run_id: found for run_id, found in content(local).items() if run_id in asked}
-    assert store.read(old).facts["code"] == code_version()
+    assert store.read(old).facts["code"] == code_version(store.read(old).spec)
     assert (store.folder(sound) / "record.json").read_bytes() == before
 
 

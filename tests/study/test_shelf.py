@@ -33,7 +33,7 @@ def written(store: Store, seed: int, **fields) -> str:
         "cases": 300,
         "seconds": 1.0,
     }
-    store.write(spec, facts | {"history": history} | environment(), ranks)
+    store.write(spec, facts | {"history": history} | environment(spec), ranks)
     return spec.id()
 
 

@@ -29,7 +29,7 @@ from transrec_core.evaluation.statistics import RELATIVE_MARGIN
 from transrec_core.models import ModelSpec, TransRec
 from transrec_core.report import variants as comparisons
 from transrec_core.report.cold import cold_cases, split_frame
-from transrec_core.study import tuning
+from transrec_core.study import step_sizes, tuning
 from transrec_core.study.executors import run_many
 from transrec_core.study.grids import load_profile, planned, question_specs, run_spec, variant_spec
 from transrec_core.study.profile import Profile, Variant
@@ -71,7 +71,8 @@ def small(**more) -> dict:
 @pytest.fixture
 def own_table(tmp_path, monkeypatch) -> Path:
     """Step sizes are read from, and written to, a folder of the test's own."""
-    monkeypatch.setattr(tuning, "PROFILES", tmp_path / "profiles")
+    for module in (step_sizes, tuning):
+        monkeypatch.setattr(module, "PROFILES", tmp_path / "profiles")
     return tmp_path / "profiles" / "step_sizes_small.yaml"
 
 
@@ -130,7 +131,7 @@ def test_a_pair_is_tuned_run_packed_and_compared(folders, own_table, tmp_path, m
     with pytest.raises(UserError, match="no question 'rq9'"):
         tuning.tune(profile, store, 1, data_root=folders, only=["rq9"])
     table = tuning.tune(profile, store, 1, data_root=folders)
-    assert yaml.safe_load(own_table.read_text()) == table == tuning.step_sizes()
+    assert yaml.safe_load(own_table.read_text()) == table == step_sizes.step_sizes()
     assert set(table) == {"shop-image-sasrec"} and set(table["shop-image-sasrec"]) == {
         "full",
         "houlsby",

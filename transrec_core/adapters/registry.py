@@ -15,6 +15,9 @@ from transrec_core.base.errors import UserError
 if TYPE_CHECKING:
     from transrec_core.adapters.base import Adapter
 
+#: See study/meaning.py.
+CHANGES_NO_RESULT = True
+
 #: Families in the order of tables and pages; those of other names come last.
 FAMILIES = ("bottleneck", "low rank", "soft prompt", "beside the backbone", "vectors")
 

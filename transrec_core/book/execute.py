@@ -25,6 +25,7 @@ from transrec_core.base.errors import UserError
 from transrec_core.base.files import atomic_write
 from transrec_core.base.processes import process_pool
 from transrec_core.book.pages import TIMED, clean, status_page
+from transrec_core.book.reference import reference_page
 from transrec_core.book.show import style
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def execute(
         status["all"] = round(time.perf_counter() - began, 1)
     atomic_write(STATUS, json.dumps(status, indent=2) + "\n")
     atomic_write(EXECUTED / "status.md", status_page(status))
+    atomic_write(EXECUTED / "api.md", reference_page())
 
 
 def live_runs(study: Profile, pages: Iterable[str], shift: int = 0) -> list[RunSpec]:

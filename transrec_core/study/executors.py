@@ -91,7 +91,8 @@ def cores() -> int:
 def is_stale(store: Store, run_id: str) -> bool:
     """Whether a record was made by another version of the code, or is damaged."""
     try:
-        return bool(store.read(run_id).facts.get("code") != code_version())
+        record = store.read(run_id)
+        return bool(record.facts.get("code") != code_version(record.spec))
     except DamagedRecord:
         return True
 

@@ -87,7 +87,8 @@ def state(store: Store, run_id: str) -> str:
     """Where a run stands: "recorded", "other code", "damaged", "running", "failed" or "to run"."""
     if store.has(run_id):
         try:
-            return "recorded" if store.read(run_id).facts.get("code") == code_version() else "other code"
+            record = store.read(run_id)
+            return "recorded" if record.facts.get("code") == code_version(record.spec) else "other code"
         except DamagedRecord:
             return "damaged"
     path = store.root / "locks" / f"{run_id}.lock"

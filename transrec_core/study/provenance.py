@@ -1,76 +1,68 @@
-"""What made a record: versions of the packages, and a fingerprint of the code that results depend on."""
+"""What made a record: versions of the packages, and a fingerprint of the code that its result depends on."""
 
 from __future__ import annotations
 
 import datetime
-import functools
-import hashlib
 import importlib.metadata
 import platform
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import torch
 
 import transrec_core
+from transrec_core.adapters.registry import METHODS
+from transrec_core.study.meaning import PACKAGE, meaning, used
+from transrec_core.study.specs import RunSpec
+from transrec_core.world.encoders import RECIPES
 
-PACKAGE = Path(transrec_core.__file__).parent
-
-#: Modules that can change a result; tables, figures, commands and executors can't.
-_RESULTS = (
-    "adapters/*.py",
-    "data/*.py",
-    "models/*.py",
-    "artefacts.py",
-    "encoders.py",
-    "evaluation.py",
-    "features.py",
-    "nearest.py",
-    "stages.py",
-    "training.py",
+#: What every run goes through.
+ALWAYS = (
+    "training.trainer",
+    "evaluation.controls",
+    "evaluation.cold",
+    "data.loading",
+    "models.transrec",
+    "models.item_encoder",
 )
-_APART = {"adapters/peft_format.py", "data/cli.py"}
 
 
-@functools.cache
-def code_version() -> str:
-    """12 hex digits of the SHA-256 of the code that results depend on, blank lines and lines of comment left
-    out.
+def code_version(spec: RunSpec | None = None) -> str:
+    """12 hex digits for what the code that a run uses computes, see :mod:`transrec_core.study.meaning`.
 
-    It is read once a process, so a file that is edited meanwhile does not change what a running process says
-    of itself.
+    Of the adapters it is the run's own method and what all methods share; the embedded world and the building
+    of encoders count for runs on them only.
+
+    Args:
+        spec: the run; None takes what every run uses.
     """
-    digest = hashlib.sha256()
-    paths = sorted({path for pattern in _RESULTS for path in PACKAGE.glob(pattern)})
-    for path in paths:
-        name = path.relative_to(PACKAGE).as_posix()
-        if name in _APART:
-            continue
-        lines = [line.rstrip() for line in path.read_text(encoding="utf-8").splitlines()]
-        kept = [line for line in lines if line and not line.lstrip().startswith("#")]
-        digest.update("\n".join([name, *kept, ""]).encode())
-    return digest.hexdigest()[:12]
+    names = list(ALWAYS)
+    if spec is not None:
+        names += ["world.loading"] if spec.target.is_world or spec.source.data.is_world else []
+        names += ["world.encoders"] if spec.encoder in RECIPES else []
+    modules = {"transrec_core.study.stages"}.union(*(used(f"transrec_core.{name}") for name in names))
+    if spec is not None and spec.adapter is not None:
+        modules |= used(METHODS[spec.adapter.method].__module__)
+    return meaning(modules)
 
 
-def environment() -> dict[str, Any]:
-    """What the run ran on: versions, commit, processor kind; no names of machines or folders."""
+def environment(spec: RunSpec | None = None) -> dict[str, Any]:
+    """What a run ran on: versions, commit, processor kind; no names of machines or folders.
+
+    Args:
+        spec: the run, for the version of its code.
+    """
     packages = ("torch", "transformers", "accelerate", "numpy")
+    git = ["git", "rev-parse", "--short=12", "HEAD"]
     try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"],
-            cwd=PACKAGE,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
+        commit = subprocess.run(git, cwd=PACKAGE, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         commit = "unknown"
     return {
         "versions": {"transrec": transrec_core.__version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages},
         "commit": commit,
-        "code": code_version(),
+        "code": code_version(spec),
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -119,6 +119,6 @@ def _run(spec: RunSpec, store: Store, data_root: Path, refresh: bool, show_progr
         "seconds": round(time.perf_counter() - began, 3),
     }
     if PartialState().is_main_process:
-        store.write(spec, facts | environment(), ranks)
+        store.write(spec, facts | environment(spec), ranks)
     PartialState().wait_for_everyone()
     return store.read(spec.id())
