@@ -41,14 +41,17 @@ def by_targets(runs: Mapping[str, Sequence[Record]], k: int = 10) -> dict[str, d
     Returns:
         By name and part (see :data:`PARTS`); a part without cases is left out.
     """
-    split = {}
+    masks = {}
     for name, records in runs.items():
         cold = cold_cases(records[0])
-        if cold is None or len({r.facts["cold"] for r in records}) > 1:
-            continue
-        values = hits(ranks_by_seed(records), k)
-        masks = zip(PARTS, (np.ones_like(cold), ~cold, cold), strict=True)
-        split[name] = {part: Estimate.of(values[:, mask]).clipped() for part, mask in masks if mask.any()}
+        if cold is not None and len({r.facts["cold"] for r in records}) == 1:
+            masks[name] = dict(zip(PARTS, (np.ones_like(cold), ~cold, cold), strict=True))
+    split: dict[str, dict[str, Estimate]] = {name: {} for name in masks}
+    for part in PARTS:  # one after the other: resamples are kept by the number of cases
+        for name, mask in masks.items():
+            if mask[part].any():
+                values = hits(ranks_by_seed(runs[name]), k)[:, mask[part]]
+                split[name][part] = Estimate.of(values).clipped()
     return split
 
 

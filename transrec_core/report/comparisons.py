@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transrec_core.adapters.registry import METHODS
+from transrec_core.base.errors import UserError
 from transrec_core.evaluation.statistics import (
     ALPHA,
     RELATIVE_MARGIN,
@@ -69,32 +70,43 @@ def compare(
 
     Returns:
         One comparison a variant; the reference's own among them, at the front if ``variants`` are given.
+
+    Raises:
+        UserError: if two things that train have no seed in common.
     """
     chosen = (
         list(runs) if variants is None else [v for v in dict.fromkeys((reference, *variants)) if v in runs]
     )
-    values = {v: hits(ranks_by_seed(runs[v]), k) for v in chosen}
     yardstick = reference if reference.method == FULL.method or FULL not in runs else FULL
     margin = RELATIVE_MARGIN * float(hits(ranks_by_seed(runs[yardstick]), k).mean())
-    differences = {v: paired_difference(values[v], values[reference]) for v in chosen if v != reference}
-    family = [v for v in differences if _trains(runs[v])]
-    words = dict(zip(family, verdicts([differences[v] for v in family], margin), strict=True))
+    pairs = {v: _paired(runs, v, reference, k) for v in chosen if v != reference}
+    spreads = {v: paired_difference(*pair) for v, pair in pairs.items()}
+    family = [v for v in spreads if _trains(runs[v])]
+    words = dict(zip(family, verdicts([spreads[v] for v in family], margin), strict=True))
     compared = []
     for v in chosen:
         difference, word, detectable = None, Verdict.REFERENCE, float("nan")
         if v != reference:
-            spread = differences[v]
-            difference = Estimate.from_interval(spread, *values[v].shape)
-            word = Verdict(words[v] if v in words else verdict(spread, margin))
-            detectable = spread.detectable(len(family) if v in words else 1)
-            if len(runs[reference]) < seeds or (len(runs[v]) < seeds and v in words):
+            first, second = pairs[v]
+            difference = Estimate.from_interval(spreads[v], *first.shape)
+            word = Verdict(words[v] if v in words else verdict(spreads[v], margin))
+            detectable = spreads[v].detectable(len(family) if v in words else 1)
+            if len(second) < seeds or (len(first) < seeds and v in words):
                 word = Verdict.FEW_SEEDS
-        compared.append(
-            Comparison(
-                v, reference, quality(runs[v], k), difference, word, detectable, margin, Costs.of(runs[v])
-            )
-        )
+        reached, costs = quality(runs[v], k), Costs.of(runs[v])
+        compared.append(Comparison(v, reference, reached, difference, word, detectable, margin, costs))
     return compared
+
+
+def _paired(runs: Runs, first: Variant, second: Variant, k: int) -> tuple[np.ndarray, np.ndarray]:
+    # Hits [seeds, cases] of both; of two that train, those of the seeds that both have.
+    a, b = runs[first], runs[second]
+    if len(a) != len(b) and _trains(a) and _trains(b):
+        seeds = {r.spec.seed for r in a} & {r.spec.seed for r in b}
+        if not seeds:
+            raise UserError(f"{first.label()} and {second.label()} have no seed in common; run one of both")
+        a, b = ([r for r in records if r.spec.seed in seeds] for records in (a, b))
+    return hits(ranks_by_seed(a), k), hits(ranks_by_seed(b), k)
 
 
 def compare_methods(runs: Runs, k: int = 10, seeds: int = ENOUGH_SEEDS) -> list[Comparison]:
