@@ -15,6 +15,8 @@ from transrec_core.report.guidance import by_users, choice, effects, from_real_d
 from transrec_core.report.variants import BASE_POINT
 from transrec_core.study.profile import Variant
 
+#: One of a thousand users.
+RARE = np.arange(2000) % 1000 == 99
 SHARE = Axis.of_shares("target share", ("10 %",), last=1.0)
 
 
@@ -26,14 +28,14 @@ def option(method: str, hits: np.ndarray, trained: int | None, seeds: int = 3):
 def test_of_the_comparable_the_one_with_the_fewest_parameters_is_used():
     chosen = choice(
         {
-            "full": option("full", band(0, 30), 1000),
+            "full": option("full", band(0, 30) | RARE, 1000),
             "houlsby": option("houlsby", band(1, 30), 100),  # comparable: two of a hundred users differ
             "head": option("head", band(0, 20), 10),  # cheaper and worse
             "lora": option("lora", band(1, 30), 200),  # comparable and dearer than Houlsby
         }
     )
     assert (chosen.use, chosen.best, chosen.undecided) == ("houlsby", "full", ())
-    assert chosen.quality.mean == pytest.approx(0.30) and chosen.quality.seeds == 3
+    assert chosen.quality.mean == pytest.approx(0.30, abs=1e-5) and chosen.quality.seeds == 3
 
 
 def test_the_cheapest_may_be_the_best_itself():
@@ -77,10 +79,9 @@ def test_ties_go_to_the_best_and_then_to_the_first():
         "houlsby": option("houlsby", band(1, 30), 100),
     }
     assert choice(behind).use == "pfeiffer"
-    rare = np.arange(2000) % 1000 == 99
     equal_costs = {
         "houlsby": option("houlsby", band(1, 30), 100),
-        "lora": option("lora", band(0, 30) | rare, 100),
+        "lora": option("lora", band(0, 30) | RARE, 100),
     }
     assert choice(equal_costs).use == choice(equal_costs).best == "lora"
 
