@@ -86,4 +86,4 @@ def fill(store: Store, profile: Profile, question: str, seeds: set[int], users: 
                 "best_step": 0,
                 "steps": 300,
             }
-        store.write(spec, facts | environment(), ranks)
+        store.write(spec, facts | environment(spec), ranks)

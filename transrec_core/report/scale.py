@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from transrec_core.models.item_encoder import fresh_backbone
+from transrec_core.models.backbones import fresh_backbone
 from transrec_core.models.params import encoder_fields
 from transrec_core.report.stepcosts import Storage
 from transrec_core.study.record import Record

@@ -14,7 +14,7 @@ from transrec_core.report.estimates import Comparison, Estimate, Verdict
 from transrec_core.report.guidance import Advice, Effects
 from transrec_core.report.hypotheses import Hypothesis
 from transrec_core.report.live import Agreement
-from transrec_core.report.names import NAMES, full_name, in_order, method_name, variant_name, word
+from transrec_core.report.names import NAMES, capital, full_name, in_order, method_name, variant_name, word
 from transrec_core.report.plain import plain_table
 from transrec_core.report.worlds import Cells, SideBySide
 from transrec_core.study.profile import Cell, Variant
@@ -59,19 +59,18 @@ def _number(value: float, digits: int = 0) -> str:
 
 
 def verdict_table(cells: Mapping[Cell, Runs] | Sequence[Record]) -> str:
-    """The verdicts of a study as plain text: HR@10 with its interval, the difference to full fine-tuning, the
-    verdict.
+    """The verdicts of a study as plain text: HR@10 with its interval, the difference to what a thing is
+    compared with, the verdict.
 
-    What changes a factor is compared with full fine-tuning at the same level, if that was run, and otherwise
-    with full fine-tuning as it is in the cell. A cell without full fine-tuning is compared with its first
-    method.
+    That is full fine-tuning, or the cell's first method where it was not run. What changes a factor is
+    compared with full fine-tuning at the same level, or else with the method itself.
 
     Args:
         cells: runs of each cell of a study (:func:`transrec_core.report.variants.question_runs`), or the
             records of a single cell.
     """
     titled = (
-        [(cell.title, runs) for cell, runs in cells.items()]
+        [(capital(cell.title), runs) for cell, runs in cells.items()]
         if isinstance(cells, Mapping)
         else [("", by_method(cells))]
     )
@@ -85,18 +84,22 @@ def _verdicts(runs: Runs) -> str:
     first = FULL if FULL in ordered else next(iter(ordered))
     families: dict[Variant, list[Variant]] = {}
     for variant in ordered:
-        same_level = Variant(FULL.method, variant.levels)
-        families.setdefault(same_level if same_level in ordered else first, []).append(variant)
+        candidates = (Variant(FULL.method, variant.levels), Variant(variant.method)) if variant.levels else ()
+        reference = next((v for v in candidates if v in ordered), first)
+        families.setdefault(reference, []).append(variant)
     rows = [
         {
             "method": full_name(c.variant),
             "seeds": c.quality.seeds,
             "HR@10 (%) [95 %]": c.quality.percent(),
-            f"minus {method_name(first.method)} (points) [95 %]": _points(c.difference),
+            "compared with": full_name(reference) if c.difference else "",
+            "difference (points) [95 %]": _points(c.difference),
+            "detectable": _number(100 * c.detectable, 1),
             "verdict": str(c.verdict),
         }
         for reference, variants in families.items()
         for c in compare(ordered, reference, variants, seeds=ENOUGH_SEEDS)
+        if c.variant in variants
     ]
     return plain_table(rows)
 

@@ -8,7 +8,7 @@ from transrec_core.report.comparisons import Runs
 from transrec_core.report.names import in_order
 from transrec_core.study.grids import planned, variant_spec
 from transrec_core.study.profile import Cell, Profile, Question, Variant
-from transrec_core.study.record import DamagedRecord, Record
+from transrec_core.study.record import Record, UnusableRecord
 from transrec_core.study.step_sizes import Untuned
 from transrec_core.study.store import Store
 
@@ -80,7 +80,7 @@ def _read(store: Store, ids: Sequence[str]) -> list[Record]:
     # All of them or none.
     try:
         return [store.read(run_id) for run_id in ids] if all(store.has(run_id) for run_id in ids) else []
-    except DamagedRecord:
+    except UnusableRecord:
         return []
 
 
