@@ -148,7 +148,7 @@ with tempfile.TemporaryDirectory() as folder:
                 (name,) = model.adapters
                 model.save_adapter(Path(folder) / cell.name / method, name)
                 sizes[cell][method] = (
-                    (Path(folder) / cell.name / method / "adapter_model.safetensors").stat().st_size
+                    (Path(folder) / cell.name / method / "transrec_adapter.safetensors").stat().st_size
                 )
             else:
                 sizes[cell][method] = 4 * sum(p.numel() for p in model.parameters() if p.requires_grad)

