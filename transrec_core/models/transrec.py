@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -77,7 +78,7 @@ class TransRec(Recommender, Saved):
         return cls(ItemEncoder(backbone, spec.dim, spec.pooling, spec.item_activation), spec)
 
     @classmethod
-    def from_encoder(cls, encoder: str, dim: int = 64, seed: int = 0, **fields: Any) -> Self:
+    def from_encoder(cls, encoder: str | Path, dim: int = 64, seed: int = 0, **fields: Any) -> Self:
         """A TransRec around a pretrained encoder, with how it reads titles or pictures.
 
         Args:
