@@ -26,8 +26,8 @@ from transrec_core.evaluation.controls import nearest_ranks
 from transrec_core.evaluation.ranking import test_cases as cases
 from transrec_core.evaluation.statistics import RELATIVE_MARGIN
 from transrec_core.models import ModelSpec, TransRec
-from transrec_core.report import variants as comparisons
-from transrec_core.report.cold import cold_cases, split_frame
+from transrec_core.report.cold import by_targets, cold_cases
+from transrec_core.report.variants import cell_runs
 from transrec_core.study import step_sizes, tuning
 from transrec_core.study.executors import run_many
 from transrec_core.study.grids import load_profile, planned, question_specs, run_spec, variant_spec
@@ -144,9 +144,9 @@ def test_a_pair_is_tuned_run_packed_and_compared(folders, own_table, tmp_path, m
     chosen = table["shop-image-sasrec"]["full"]["chosen"]
     full = next(r for r in records if r.spec.strategy == "full")
     assert (full.spec.training.lr.encoder, full.spec.training.lr.user) == (chosen, 0.5)
-    found, missing = comparisons.groups(profile, cell, (1, 2, 3), store)
+    found, missing = cell_runs(profile, cell, (1, 2, 3), store)
     assert set(found) == {Variant("nearest"), Variant("popularity")} and Variant("full") in missing
-    found, missing = comparisons.groups(profile, cell, (1, 2, 3), store, partial=True)
+    found, missing = cell_runs(profile, cell, (1, 2, 3), store, partial=True)
     assert (
         not missing and len(found[Variant("full")]) == 2 and Variant("houlsby", (("where", "ffn"),)) in found
     )
@@ -173,19 +173,11 @@ def test_a_pair_is_tuned_run_packed_and_compared(folders, own_table, tmp_path, m
     assert json.loads((tmp_path / "shelf" / "pairs.json").read_text())["shop"]["target"]["targets"] == len(
         cold_targets(domain)
     )
-    packed = comparisons.groups(profile, cell, (1, 2), Store(tmp_path / "shelf"))[0]
-    frame = split_frame({v.label(): runs for v, runs in packed.items()})
-    for _, rows in frame.groupby("name"):
-        rows = rows.set_index("targets")
-        weighted = sum(
-            rows.loc[part, "quality"] * rows.loc[part, "cases"]
-            for part in ("warm", "cold")
-            if part in rows.index
-        )
-        assert rows.loc["all", "quality"] == pytest.approx(weighted / rows.loc["all", "cases"], abs=1e-3)
-        assert (rows["low"] <= rows["quality"] + 1e-6).all() and (
-            rows["quality"] <= rows["high"] + 1e-6
-        ).all()
+    packed = cell_runs(profile, cell, (1, 2), Store(tmp_path / "shelf"))[0]
+    for parts in by_targets({v.label(): runs for v, runs in packed.items()}).values():
+        weighted = sum(parts[part].mean * parts[part].cases for part in ("warm", "cold") if part in parts)
+        assert parts["all"].mean == pytest.approx(weighted / parts["all"].cases, abs=1e-5)
+        assert all(q.low <= q.mean + 1e-8 and q.mean <= q.high + 1e-8 for q in parts.values())
 
 
 @given(st.lists(st.booleans(), max_size=70))

@@ -21,7 +21,7 @@ app = command_group()
 @app.command("runs")
 def runs(store: StoreOption = Path("runs")) -> None:
     """List all records."""
-    from transrec_core.report.tables import records_frame
+    from transrec_core.report.ledger import records_frame
     from transrec_core.study.store import Store
 
     records, unusable = Store(store).survey()
@@ -100,7 +100,7 @@ def repeat(
     """Run a record's specification again, with as many threads, and say whether it agrees."""
     import torch
 
-    from transrec_core.report.evidence import add_repeat, read_repeats, repeated
+    from transrec_core.report.repeats import add_repeat, read_repeats, repeated
     from transrec_core.study.run import run
     from transrec_core.study.store import Store
 

@@ -52,7 +52,7 @@ class Saved(Roles):
             with_items: also write the items' ids and content, and what reading new ones needs.
 
         Raises:
-            UserError: if an adapter is merged: its base would be lost.
+            UserError: if an adapter is merged, whose weights would become the base's.
         """
         self.require_unmerged("save_pretrained")
         folder = Path(folder)
