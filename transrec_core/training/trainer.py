@@ -54,7 +54,8 @@ class Trainer:
         batcher: draws the batches.
 
     Raises:
-        UserError: if nothing is trainable, or ``spec.accumulate`` meets several processes.
+        UserError: if the encoder can't read the items, nothing is trainable, or ``spec.accumulate`` meets
+            several processes.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Trainer:
     ) -> None:
         self.model, self.domain, self.spec = model, domain, spec or TrainSpec()
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        model.remember(domain)
         spec, groups = self.spec, model.parameter_groups()
         if not groups:
             raise UserError(
@@ -145,7 +147,6 @@ class Trainer:
                     if on_evaluation is not None:
                         on_evaluation(self.progress)
         self.restore_best()
-        self.model.remember(self.domain)
         return self.progress
 
     @property
