@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests import tiny
+from tests.adapters.helpers import families
 from transrec_core.adapters import AdapterConfig
 from transrec_core.adapters.anatomy import ANATOMY, target_pattern
 from transrec_core.adapters.peft_format import export_peft, import_peft
@@ -18,7 +19,7 @@ from transrec_core.base.errors import UserError
 peft = pytest.importorskip("peft")
 
 METHODS = ["lora", "rslora", "dora", "ia3"]
-FAMILIES = pytest.mark.parametrize("family", tiny.BACKBONES)
+FAMILIES = families("bert", "vit")
 #: What PEFT's users write for these encoders: names of the query and value projections.
 NAMES = {
     family: [path.rpartition(".")[2] for path in (ANATOMY[family].query, ANATOMY[family].value)]

@@ -136,7 +136,7 @@ def test_every_page_is_executed_once_and_alone_if_it_times_something():
     texts = {page: page.read_text(encoding="utf-8") for page in SOURCES}
     timing = [page for page in SOURCES if re.search(r"perf_counter|costs import measure|timeit", texts[page])]
     assert timing and all(groups[place[page]] == [page] for page in timing)
-    (writer,) = (page for page in SOURCES if re.search(r'atomic_write\(.*"costs.json"', texts[page]))
+    (writer,) = (page for page in SOURCES if re.search(r'write_costs\(.*"costs.json"', texts[page]))
     assert all(
         place[writer] < place[page] for page in SOURCES if page != writer and "costs.json" in texts[page]
     )

@@ -310,7 +310,7 @@ def test_a_full_disk_costs_the_entry_and_not_the_work(tmp_path, capsys, monkeypa
 
 def test_the_data_commands_run_as_a_module_and_say_one_line(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "transrec_core.cli.main.data", "check", str(tmp_path / "none")],
+        [sys.executable, "-m", "transrec_core.cli.data", "check", str(tmp_path / "none")],
         capture_output=True,
         text=True,
     )

@@ -60,7 +60,7 @@ def test_counts_and_file_sizes_are_those_of_the_real_thing(method, family, tmp_p
     trained, total = model.trainable_parameters()
     assert (row["base"], row["trained"], row["total"]) == (base, trained, total)
     assert row["added"] == trained - row["head"] == row["item"] + row["user"] + row["shared"]
-    assert row["bytes"] == (tmp_path / "adapter" / "adapter_model.safetensors").stat().st_size
+    assert row["bytes"] == (tmp_path / "adapter" / "transrec_adapter.safetensors").stat().st_size
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)

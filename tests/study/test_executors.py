@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
-import os
 import shutil
 import subprocess
 import sys
@@ -19,8 +19,7 @@ import pytest
 import torch
 import yaml
 
-from tests.study.test_run import fields, folders  # noqa: F401 (a fixture)
-from tests.study.test_shelf import command
+from tests.helpers import TRANSREC, command, environment, fields
 from transrec_core.base import processes
 from transrec_core.study import executors, stages
 from transrec_core.study.executors import execute, is_stale
@@ -63,6 +62,7 @@ def study(tmp_path_factory) -> tuple[Path, dict[str, RunSpec], Store]:
     return folder / "study.yaml", specs, store
 
 
+@pytest.mark.slow
 def test_dask_workers_make_the_same_records_as_local_processes(study, tmp_path):
     distributed = pytest.importorskip("distributed")
     _, specs, local = study
@@ -79,6 +79,7 @@ def test_dask_workers_make_the_same_records_as_local_processes(study, tmp_path):
     assert not store.failures() and len(list(store.root.glob("sources/*/config.json"))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["worker", "parent"])
 def test_a_killed_process_loses_nothing(victim, study, tmp_path):
     """Killed while some runs are recorded and another is in the middle; after the parent's death the same
@@ -91,22 +92,18 @@ def test_a_killed_process_loses_nothing(victim, study, tmp_path):
         .replace(", compacter, lora, side, head, scratch]", ", lora, head]")
     )
     (tmp_path / "part.yaml").write_text(part)
-    command = [
-        sys.executable,
-        "-c",
-        "from transrec_core.cli.main import main; main()",
-        "study",
-        "part.yaml",
-        "--store",
-        "store",
-        "--workers",
-        "2",
-    ]
-    process_environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [*TRANSREC, "study", "part.yaml", "--store", "store", "--workers", "2"]
     with (tmp_path / "errors").open("w") as errors:
-        process = subprocess.Popen(
-            command, cwd=tmp_path, env=process_environment, stdout=subprocess.PIPE, stderr=errors, text=True
+        start = functools.partial(
+            subprocess.Popen,
+            command,
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
         )
+        process = start()
         record, checkpoint = "store/*/record.json", "store/*/checkpoint.safetensors"
         while process.poll() is None and not (
             list(tmp_path.glob(record)) and list(tmp_path.glob(checkpoint))
@@ -125,18 +122,11 @@ def test_a_killed_process_loses_nothing(victim, study, tmp_path):
         assert 0 < len(before) < 4 and all(path.read_bytes() == written for path, written in before.items())
         if victim == "parent":
             process.wait()
-            process = subprocess.Popen(
-                command,
-                cwd=tmp_path,
-                env=process_environment,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
-        said = process.communicate()[0]
+            process = start()
+        output = process.communicate(timeout=300)[0]
     assert process.returncode == 0, (tmp_path / "errors").read_text()
     mine, theirs = content(Store(tmp_path / "store")), content(local)
-    assert f"{len(mine)} runs, {len(mine)} recorded in store, 0 failed" in said
+    assert f"{len(mine)} runs, {len(mine)} recorded in store, 0 failed" in output
     assert len(mine) == 4 and mine == {run_id: theirs[run_id] for run_id in mine}
     assert not list(tmp_path.glob("store/*/checkpoint.safetensors"))
 
@@ -175,7 +165,8 @@ def test_a_pool_that_breaks_while_a_run_is_handed_over_loses_no_run(tmp_path, mo
     assert {p.parent.name for p in tmp_path.glob("*/record.json")} == {spec.id() for spec in specs}
 
 
-def test_a_failed_run_stops_no_other_and_is_made_good_by_the_same_call(folders, tmp_path):  # noqa: F811
+@pytest.mark.slow
+def test_a_failed_run_stops_no_other_and_is_made_good_by_the_same_call(folders, tmp_path):
     root = tmp_path / "data"
     shutil.copytree(folders / "a", root / "a")
     elsewhere = fields()["target"] | {"folder": "a"}
@@ -215,7 +206,7 @@ def test_a_study_with_a_failed_run_ends_with_status_1_and_a_line_for_it(tmp_path
         yaml.safe_dump({"profile": "smoke", "controls": [], "seeds": [1], "factors": wild, "cells": cells})
     )
     options = {"monkeypatch": monkeypatch, "capsys": capsys}
-    status, said, errors = command(
+    status, output, errors = command(
         "study", str(tmp_path / "s.yaml"), "--store", str(tmp_path / "store"), "--workers", "1", **options
     )
     lines = [line for line in errors if line.startswith("failed: ")]
@@ -225,13 +216,14 @@ def test_a_study_with_a_failed_run_ends_with_status_1_and_a_line_for_it(tmp_path
         and "head wild=far, seed 1: " in lines[0]
         and "training.lr" in lines[0]
     )
-    assert f"2 runs, 1 recorded in {tmp_path / 'store'}, 1 failed" in said and "Traceback" not in "".join(
+    assert f"2 runs, 1 recorded in {tmp_path / 'store'}, 1 failed" in output and "Traceback" not in "".join(
         errors
     )
-    status, said, _ = command("runs", "--store", str(tmp_path / "store"), **options)
-    assert status == 0 and f"failed: {lines[0].split()[1]}  the loss is no longer a number" in said
+    status, output, _ = command("runs", "--store", str(tmp_path / "store"), **options)
+    assert status == 0 and f"failed: {lines[0].split()[1]}  the loss is no longer a number" in output
 
 
+@pytest.mark.slow
 def test_other_code_and_damage_are_told_and_run_again_on_refresh_only(study, tmp_path):
     _, specs, local = study
     chosen = {
@@ -291,7 +283,8 @@ def _ask(spec: RunSpec, root: Path, data: Path, together, queue) -> None:
     queue.put((total, all(torch.equal(f, states) for f in found)))
 
 
-def test_two_processes_that_ask_for_one_artefact_make_it_once(folders, tmp_path):  # noqa: F811
+@pytest.mark.slow
+def test_two_processes_that_ask_for_one_artefact_make_it_once(folders, tmp_path):
     context = multiprocessing.get_context("spawn")
     queue, together = context.Queue(), context.Barrier(2)
     spec = validated(fields(), "test")
@@ -320,30 +313,24 @@ def test_a_lock_is_free_again_after_an_error(tmp_path):
         assert (tmp_path / "a.lock").exists()
 
 
-def test_processes_that_accelerate_starts_together_make_one_record(folders, tmp_path):  # noqa: F811
-    """Source stage and cached states included; without locks that know of each other, they would wait for
-    each other for ever.
+@pytest.mark.slow
+def test_processes_that_accelerate_starts_together_make_one_record(folders, tmp_path):
+    """Two of them, on CPUs; source stage and cached states included. Without locks that know of each other,
+    they would wait for each other for ever.
     """
     (tmp_path / "s.yaml").write_text(json.dumps(fields("adapter", adapter={"method": "side"})))
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--main_process_port",
-        "0",
-    ]
+    # `accelerate launch --cpu` starts one process, whatever it is asked for; this starts two, as on GPUs.
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
-        [*launch, "-m", "transrec_core.cli.main", "run", "s.yaml", "--data-root", str(folders)],
+        [*launch, "-m", "transrec_core.cli", "run", "s.yaml", "--data-root", str(folders)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=240,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=environment(ACCELERATE_USE_CPU="true"),
     )
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("side, sasrec, seed 0") == 2  # each of them shows the record in the end
     (record,) = Store(tmp_path / "runs").all()
     assert (
         record.facts["steps"] == fields()["training"]["steps"]

@@ -9,7 +9,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tests.study.test_shelf import command
+from tests.helpers import command
 from transrec_core.data.loading import DataSpec
 from transrec_core.evaluation.ranking import test_cases as cases
 from transrec_core.study.grids import load_profile, merged, question_specs, variant_spec, variants

@@ -3,73 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
+from tests.helpers import STEPS, TRANSREC, command, environment, fields, same, transrec
 from transrec_core.base.errors import UserError
-from transrec_core.report import evidence
+from transrec_core.report.ledger import repeats_table
+from transrec_core.study.run import run
 from transrec_core.study.specs import RunSpec, read_spec, validated
 from transrec_core.study.store import Store
-
-STEPS = {"steps": 8, "min_steps": 0, "eval_every": 2, "batch_size": 16}
-
-
-@pytest.fixture(scope="session")
-def folders(tmp_path_factory) -> Path:
-    """Two small dataset folders with pictures: "a" (source) and "b" (target)."""
-    root = tmp_path_factory.mktemp("folders")
-    for name, seed in (("a", 0), ("b", 1)):
-        rng = np.random.default_rng(seed)
-        (root / name / "images").mkdir(parents=True)
-        items = [f"i{n}" for n in range(30)]
-        (root / name / "items.tsv").write_text("".join(f"{i}\ttitle {i}\n" for i in items))
-        users = [" ".join(rng.permutation(items)[: rng.integers(5, 10)]) for _ in range(40)]
-        (root / name / "users.tsv").write_text("".join(f"u{n}\t{line}\n" for n, line in enumerate(users)))
-        for item in items:
-            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(
-                root / name / "images" / f"{item}.jpg"
-            )
-    return root
-
-
-def fields(strategy: str = "full", **more) -> dict:
-    data = {"modality": "image", "image_size": 32}
-    spec = {
-        "source": {"data": {"folder": "a", **data}, "training": STEPS},
-        "target": {"folder": "b", **data},
-        "encoder": "fresh-vit",
-        "strategy": strategy,
-        "model": {"dim": 16, "max_len": 8},
-        "training": STEPS,
-    }
-    return spec | more
-
-
-def transrec(*arguments: str, cwd: Path, **options) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-c", "from transrec_core.cli.main import main; main()", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        **options,
-    )
-
-
-def same(a, b) -> bool:
-    """Whether two records agree in all that does not depend on the clock."""
-    free = {"sha256", "seconds", "train_seconds", "seconds_per_step", "peak_memory_mb", "finished", "commit"}
-    left, right = ({k: v for k, v in r.facts.items() if k not in free} for r in (a, b))
-    return left == right and (a.ranks == b.ranks).all()
 
 
 def test_the_same_spec_has_the_same_id_and_any_change_another():
@@ -105,6 +52,7 @@ def test_set_changes_one_field(tmp_path):
             read_spec(tmp_path / "s.yaml", [change])
 
 
+@pytest.mark.slow
 def test_run_show_compare_and_repeat_from_the_command_line(folders, tmp_path):
     common = ["--data-root", str(folders), "--store", str(tmp_path / "runs")]
     ids = {}
@@ -127,64 +75,33 @@ def test_run_show_compare_and_repeat_from_the_command_line(folders, tmp_path):
     record = store.read(ids["adapter"])
     assert record.facts["trainable_parameters"] < record.facts["total_parameters"]
     assert str(tmp_path) not in json.dumps(record.facts)
-    again = transrec(
-        "run",
-        str(tmp_path / "runs" / record.id / "spec.yaml"),
-        "--data-root",
-        str(folders),
-        "--store",
-        "new",
-        cwd=tmp_path,
-    )
+    spec = str(tmp_path / "runs" / record.id / "spec.yaml")
+    again = transrec("run", spec, "--data-root", str(folders), "--store", "new", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert same(
-        Store(tmp_path / "new").read(record.id), record
-    )  # law 8, in another process, source stage included
-    repeated = transrec(
-        "repeat",
-        record.id[:6],
-        "--store",
-        "new",
-        "--data-root",
-        str(folders),
-        "--note",
-        "again.json",
-        cwd=tmp_path,
-    )
+    # Law 8, in another process, source stage included.
+    assert same(Store(tmp_path / "new").read(record.id), record)
+    places = ("--store", "new", "--data-root", str(folders), "--note", "again.json")
+    repeated = transrec("repeat", record.id[:6], *places, cwd=tmp_path)
     assert repeated.returncode == 0 and "same rank; agrees" in repeated.stdout, repeated.stderr
-    (row,) = evidence.repeats_table(tmp_path / "again.json").to_dict("records")
+    (row,) = repeats_table(tmp_path / "again.json").to_dict("records")
     assert (row["id"], row["ranks of all test cases"], row["agrees"]) == (record.id, "equal", "yes")
 
 
-def test_the_short_way_on_folders(folders, tmp_path):
-    done = transrec(
-        "run",
-        "--source",
-        str(folders / "a"),
-        "--target",
-        str(folders / "b"),
-        "--encoder",
-        "fresh-vit",
-        "--modality",
-        "image",
-        "--strategy",
-        "lora",
-        "--set",
-        "training.steps=2",
-        "--set",
-        "training.min_steps=0",
-        "--set",
-        "source.training.steps=2",
-        "--set",
-        "source.training.min_steps=0",
-        "--set",
-        "target.image_size=32",
-        "--set",
-        "source.data.image_size=32",
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "lora, sasrec, seed 0" in done.stdout
+def test_the_short_way_on_folders(folders, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    short = {"source": folders / "a", "target": folders / "b", "encoder": "fresh-vit", "modality": "image"}
+    short |= {"strategy": "lora"}
+    sizes = ("target.image_size=32", "source.data.image_size=32")
+    steps = [f"{part}training.{key}" for part in ("", "source.") for key in ("steps=2", "min_steps=0")]
+    arguments = [word for name, value in short.items() for word in (f"--{name}", str(value))]
+    arguments += [word for change in (*steps, *sizes) for word in ("--set", change)]
+    status, output, errors = command("run", *arguments, monkeypatch=monkeypatch, capsys=capsys)
+    assert status == 0, errors
+    assert "lora, sasrec, seed 0" in output
+
+
+NOWHERE = ("--target", "nowhere", "--source", "nowhere")
+PICTURES = ("--modality", "image", "--encoder", "fresh-vit")
 
 
 @pytest.mark.parametrize(
@@ -192,39 +109,55 @@ def test_the_short_way_on_folders(folders, tmp_path):
     [
         (["run", "nowhere.yaml"], "nowhere.yaml: no such file"),
         (["run", "--set", "trainin.steps=1"], "did you mean 'training'"),
-        (
-            [
-                "run",
-                "--target",
-                "nowhere",
-                "--source",
-                "nowhere",
-                "--modality",
-                "image",
-                "--encoder",
-                "fresh-vit",
-            ],
-            "nowhere",
-        ),
+        (["run", *NOWHERE, *PICTURES], "nowhere"),
         (["show", "abc"], "no run 'abc'"),
         (["runs"], "no records"),
         (["compare", "a", "b"], "no run 'a'"),
         (["run", "--strategy", "hulsby"], "strategy"),
         (["run", "--encoder", "no/such/encoder"], "no/such/encoder"),
+        # Own data, and what is easily forgotten there.
+        (["run", "--target", "b", *PICTURES], "name two dataset folders (--source and --target"),
+        (["run", "--source", "a", *PICTURES], "name two dataset folders (--source and --target"),
+        (["run", "--target", "b", "--encoder", "minilm"], "name two dataset folders"),
+        (["run", "--source", "a", "--target", "b"], "encoder 'world' reads nothing but the embedded world"),
+        (["run", *NOWHERE, "--strategy", "nearest"], "name one for 'nowhere' (--encoder: minilm"),
+        (["run", "--modality", "id"], "modality 'id' has no content for full to read"),
+        (["run", "--encoder", "minilm"], "does not know the embedded world's words"),
+        (["run", "--strategy", "houlsbi"], "did you mean 'houlsby'?"),
+        (["run", "--strategy", "popularty"], "did you mean 'popularity'?"),
+        (["run", "--strategy", "adapter"], "no such strategy or adapter method"),
+        (["run", *NOWHERE, "--encoder", "../bertsmal"], "encoder '../bertsmal': no such folder"),
+        (
+            ["run", *NOWHERE, "--encoder", "some/where"],
+            "no folder, and the Hugging Face hub, as far as in reach",
+        ),
+        (["run", *NOWHERE, "--encoder", "minilmm"], "did you mean 'minilm'?"),
+        (
+            ["run", "--set", "training.lr=fast"],
+            "training.lr: should be a mapping of keys to values, not 'fast'",
+        ),
+        (["run", "--set", "training.steps=many"], "training.steps: should be a whole number, not 'many'"),
+        (["run", "--set", "training.cache=maybe"], "should be 'fp32', 'fp16' or 'off', not 'maybe'"),
+        (["run", "--set", "seed=[1"], "'[1' is no YAML value"),
+        (["keys", "trainin.stps"], "did you mean 'training.steps'?"),
     ],
 )
-def test_a_users_mistake_is_one_line_and_status_2(arguments, message, tmp_path):
-    done = transrec(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1 and message in lines[0], done.stderr
+def test_a_users_mistake_is_one_line_and_status_2(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    status, output, errors = command(*arguments, monkeypatch=monkeypatch, capsys=capsys)
+    assert status == 2 and output == ""
+    assert len(errors) == 1 and message in errors[0], errors
+
+
+def test_a_users_mistake_is_one_line_in_a_process_of_its_own(tmp_path):
+    done = transrec("run", "--strategy", "hulsby", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
 def test_a_changed_record_is_noticed(folders, tmp_path):
-    path = tmp_path / "p.yaml"
-    path.write_text(yaml.safe_dump(fields("popularity")))
-    done = transrec("run", str(path), "--data-root", str(folders), cwd=tmp_path)
-    folder = tmp_path / "runs" / done.stdout.split()[0]
+    folder = (
+        tmp_path / "runs" / run(validated(fields("popularity"), "test"), Store(tmp_path / "runs"), folders).id
+    )
     ranks = bytearray((folder / "ranks.npy").read_bytes())
     ranks[-4] ^= 1
     (folder / "ranks.npy").write_bytes(ranks)
@@ -232,17 +165,14 @@ def test_a_changed_record_is_noticed(folders, tmp_path):
         Store(tmp_path / "runs").read(folder.name)
 
 
-def test_a_failing_disk_is_one_line_and_status_1(folders, tmp_path):
+def test_a_failing_disk_is_one_line_and_status_1(folders, tmp_path, monkeypatch, capsys):
     """The record's folder is there already, as a file."""
-    path = tmp_path / "s.yaml"
-    path.write_text(yaml.safe_dump(fields()))
-    (tmp_path / "runs").write_text("in the way")
-    done = transrec("run", str(path), "--data-root", str(folders), cwd=tmp_path)
-    assert (
-        done.returncode == 1
-        and done.stderr.strip().splitlines()[-1].startswith("error: ")
-        and "Traceback" not in done.stderr
-    )
+    monkeypatch.chdir(tmp_path)
+    Path("s.yaml").write_text(yaml.safe_dump(fields()))
+    Path("runs").write_text("in the way")
+    arguments = ("run", "s.yaml", "--data-root", str(folders))
+    status, _, errors = command(*arguments, monkeypatch=monkeypatch, capsys=capsys)
+    assert status == 1 and errors[-1].startswith("error: ") and "Traceback" not in "".join(errors)
 
 
 def test_weights_that_cannot_be_written_are_an_os_error_and_leave_nothing(tmp_path):
@@ -268,53 +198,47 @@ def test_weights_that_cannot_be_written_are_an_os_error_and_leave_nothing(tmp_pa
     ).read_bytes() == old
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_one_line_and_status_130(folders, tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text(yaml.safe_dump(fields(training=STEPS | {"steps": 5000, "patience": 5000})))
-    command = [
-        sys.executable,
-        "-c",
-        "from transrec_core.cli.main import main; main()",
-        "run",
-        str(path),
-        "--data-root",
-        str(folders),
-    ]
+    # A shell that starts this in the background may leave SIGINT ignored, which children inherit.
     process = subprocess.Popen(
-        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        [*TRANSREC, "run", str(path), "--data-root", str(folders)],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     checkpoint = tmp_path / "runs" / read_spec(path).id() / "checkpoint.safetensors"
-    while process.poll() is None and not checkpoint.exists():
+    began = time.monotonic()
+    while process.poll() is None and not checkpoint.exists() and time.monotonic() - began < 120:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    assert "error: interrupted" in process.communicate()[1].splitlines()[-1]
+    try:
+        errors = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert "error: interrupted" in errors.splitlines()[-1]
     assert process.returncode == 130 and checkpoint.exists()
 
 
+@pytest.mark.slow
 def test_kill_9_and_the_same_command_end_in_the_same_record(folders, tmp_path):
     """Killed once in the source stage and once in the adaptation, then left alone."""
     path = tmp_path / "s.yaml"
     long = {"training": STEPS | {"steps": 60, "patience": 100}}
     path.write_text(yaml.safe_dump(fields(**long) | {"source": fields()["source"] | long}))
     spec = read_spec(path)
-    command = [
-        sys.executable,
-        "-c",
-        "from transrec_core.cli.main import main; main()",
-        "run",
-        str(path),
-        "--data-root",
-        str(folders),
-    ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    again = [*TRANSREC, "run", str(path), "--data-root", str(folders)]
     kills = 0
     for checkpoint in (
         f"runs/sources/{spec.source_id()}.checkpoint.safetensors",
         f"runs/{spec.id()}/checkpoint.safetensors",
     ):
-        process = subprocess.Popen(
-            command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment
-        )
+        nowhere = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        process = subprocess.Popen(again, cwd=tmp_path, env=environment(), **nowhere)
         while process.poll() is None and not (tmp_path / checkpoint).exists():
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
@@ -322,9 +246,7 @@ def test_kill_9_and_the_same_command_end_in_the_same_record(folders, tmp_path):
         assert not (tmp_path / "runs" / spec.id() / "record.json").exists()
     assert kills == 2
     for store in ("runs", "whole"):
-        done = subprocess.run(
-            [*command, "--store", store], cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
+        done = transrec(*again[3:], "--store", store, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert same(Store(tmp_path / "runs").read(spec.id()), Store(tmp_path / "whole").read(spec.id()))
     assert not (tmp_path / "runs" / spec.id() / "checkpoint.safetensors").exists()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from tests.helpers import command
 from transrec_core.adapters import AdapterConfig
 from transrec_core.base.errors import UserError
 from transrec_core.evaluation.metrics import metrics
@@ -44,17 +44,6 @@ def store(tmp_path) -> Store:
         written(store, seed)
     written(store, 1, strategy="adapter", adapter=AdapterConfig(method="lora"))
     return store
-
-
-def command(*arguments: str, monkeypatch, capsys) -> tuple[int, str, list[str]]:
-    """Exit status, output and lines of errors of a ``transrec`` command."""
-    from transrec_core.cli.main import main
-
-    monkeypatch.setattr(sys, "argv", ["transrec", *arguments])
-    with pytest.raises(SystemExit) as end:
-        main()
-    said = capsys.readouterr()
-    return int(end.value.code or 0), said.out, said.err.splitlines()
 
 
 def changed(path: Path, old: str, new: str) -> None:
@@ -207,7 +196,7 @@ FACTOR = {"far": {"methods": ["full"], "levels": {"x": {"adapter.position": "ffn
         (STUDY | {"cells": CELLS, "factors": FACTOR}, "'adapter.position' can't be varied for full"),
         (STUDY | {"base": {"training": {"stepps": 3}}}, "did you mean 'steps'"),
         (STUDY | {"profile": "huge"}, "no profile 'huge' (there are: laptop"),
-        ({k: v for k, v in STUDY.items() if k != "seeds"}, "seeds: Field required"),
+        ({k: v for k, v in STUDY.items() if k != "seeds"}, "seeds: is missing"),
         ([1], "is a mapping of keys to values, not a list"),
     ],
 )

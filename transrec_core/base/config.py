@@ -41,6 +41,17 @@ class StrictModel(BaseModel):
         return data
 
 
+#: What pydantic's kinds of complaints ask for, in plain words.
+_WANTED = {
+    **dict.fromkeys(("tuple_type", "list_type", "set_type"), "a list, [a, b, c]"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("dict_type", "model_type"), "a mapping of keys to values"),
+    "string_type": "text",
+}
+
+
 def first_problem(error: ValidationError, *left_out: str) -> str:
     """The first of pydantic's complaints as one line: the field and what is wrong with it.
 
@@ -49,6 +60,17 @@ def first_problem(error: ValidationError, *left_out: str) -> str:
         left_out: parts of the field's path that say nothing to the reader.
     """
     problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"] if part not in left_out)
+    path = [str(part) for part in problem["loc"] if part not in left_out]
+    where = ".".join(part for part in path if "[" not in part)  # "[": a branch of a union
     message = " ".join(problem["msg"].removeprefix("Value error, ").split())
+    wanted = _WANTED.get(problem["type"], message.removeprefix("Input should be "))
+    if problem["type"] == "missing":
+        message = "is missing"
+    elif wanted != message:
+        message = f"should be {wanted}, not {_shown(problem['input'])}"
     return f"{where}: {message}" if where else message
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 40 else f"{text[:40]}..."

@@ -1,5 +1,5 @@
-"""How a command ends: one line for a mistake, status 2 for the user's, 1 for the machine's, 130 for
-Ctrl-C.
+"""Commands: how a group of them is made, and how one ends: one line for a mistake, status 2 for the user's,
+1 for the machine's, 130 for Ctrl-C.
 """
 
 from __future__ import annotations
@@ -9,6 +9,13 @@ import sys
 import typer
 
 from transrec_core.base.errors import UserError
+
+
+def command_group() -> typer.Typer:
+    """A Typer application whose help is plain text: it is there at once, and reads the same in a file."""
+    return typer.Typer(
+        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
 
 
 def run(app: typer.Typer) -> None:

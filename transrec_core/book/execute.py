@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from transrec_core.base.config import nearest
 from transrec_core.base.errors import UserError
 from transrec_core.base.files import atomic_write
 from transrec_core.base.processes import process_pool
@@ -74,7 +75,7 @@ def execute(
     from transrec_core.study.grids import load_profile
     from transrec_core.study.store import Store
 
-    study = load_profile(profile)
+    pages, study = chosen_pages(only or ()), load_profile(profile)
     use_own_kernel()
     status: dict[str, Any] = {
         "profile": profile,
@@ -90,7 +91,6 @@ def execute(
         }
     store = Store((ROOT / data).resolve())
     parameters = {"profile": profile, "seed": seed, "data": str(store.root)}
-    pages = [source for source in in_order() if not only or source.stem in only]
     began = time.perf_counter()
     if plan := live_runs(study, [source.stem for source in pages], seed):
         new = sum(not store.has(spec.id()) for spec in plan)
@@ -110,6 +110,19 @@ def execute(
     atomic_write(STATUS, json.dumps(status, indent=2) + "\n")
     atomic_write(EXECUTED / "status.md", status_page(status))
     atomic_write(EXECUTED / "api.md", reference_page())
+
+
+def chosen_pages(only: Sequence[str]) -> list[Path]:
+    """The notebooks of these names, in the order of execution; all if there are none.
+
+    Raises:
+        UserError: if there is no notebook of a name.
+    """
+    names = [source.stem for source in in_order()]
+    for name in only:
+        if name not in names:
+            raise UserError(f"--only {name}: no such page; {nearest(name, names)}")
+    return [source for source in in_order() if not only or source.stem in only]
 
 
 def live_runs(study: Profile, pages: Iterable[str], shift: int = 0) -> list[RunSpec]:
@@ -225,8 +238,8 @@ def picture(data: Annotated[Path, typer.Option(help="Folder of live records.")] 
     """Draw the README's picture from the live records: the costs of the first and the pictures' SASRec
     cell.
     """
+    from transrec_core.report.comparisons import by_method, compare
     from transrec_core.report.figures import plot_costs
-    from transrec_core.report.tables import summary
     from transrec_core.study.grids import cell_specs, load_profile
     from transrec_core.study.store import Store
 
@@ -234,8 +247,8 @@ def picture(data: Annotated[Path, typer.Option(help="Folder of live records.")] 
     profile, store = load_profile("laptop"), Store(ROOT / data)
     question = profile.question("rq1")
     cells = [c for c in question.cells if c.name in ("text-informative-sasrec", "image-sasrec")]
-    summaries = {
-        cell: summary([store.read(spec.id()) for spec in cell_specs(profile, cell, question.seeds)])
+    compared = {
+        cell: compare(by_method(store.read(spec.id()) for spec in cell_specs(profile, cell, question.seeds)))
         for cell in cells
     }
-    plot_costs(summaries).savefig(ROOT / "book" / "_static" / "rq1.png", dpi=100)
+    plot_costs(compared).savefig(ROOT / "book" / "_static" / "rq1.png", dpi=100)

@@ -1,24 +1,29 @@
-"""``transrec data``: check a dataset folder, convert public formats into one."""
+"""``transrec data``: check a dataset folder, convert public formats into one.
+
+Nothing heavy is imported before it is needed: pandas by ``convert``, Pillow where there are pictures.
+"""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import json
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from tqdm import tqdm
 
-from transrec_core.data.pictures import read_picture
-from transrec_core.data.raw import Report
-from transrec_core.data.readers import read_folder, write_folder
-from transrec_core.data.tables import read_recbole, read_table
+from transrec_core.base.console import command_group
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+if TYPE_CHECKING:
+    from transrec_core.data.raw import Report
+
+app = command_group()
 
 
 class Format(StrEnum):
+    """What ``transrec data convert`` reads."""
+
     table = "table"
     recbole = "recbole"
 
@@ -26,32 +31,45 @@ class Format(StrEnum):
 @app.command("check")
 def check(
     folder: Annotated[Path, typer.Argument(help="Folder with items.tsv, users.tsv and perhaps images/.")],
-    json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
 ) -> None:
     """Read a dataset folder, decode its pictures, and say what is in it; status 2 if something is wrong."""
+    from transrec_core.data.readers import read_folder
+
     raw = read_folder(folder)
-    pictures = [p for p in raw.image_paths or [] if p is not None]
-    with ThreadPoolExecutor(2) as pool:
-        jobs = pool.map(lambda p: read_picture(p, 8), pictures)
-        for _ in tqdm(
-            jobs, total=len(pictures), desc="pictures", unit="file", disable=not pictures or None, leave=False
-        ):
-            pass
+    if files := [path for path in raw.image_paths or [] if path is not None]:
+        _decode(files)
     report = raw.report()
-    typer.echo(report.model_dump_json() if json else readable(report))
+    typer.echo(json.dumps(asdict(report)) if as_json else readable(report))
+
+
+def _decode(files: list[Path]) -> None:
+    """Reads each picture once, so that a bad one is told."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from tqdm import tqdm
+
+    from transrec_core.data.pictures import read_picture
+
+    with ThreadPoolExecutor(2) as pool:
+        pictures = pool.map(lambda path: read_picture(path, 8), files)
+        for _ in tqdm(pictures, total=len(files), desc="pictures", unit="file", disable=None, leave=False):
+            pass
 
 
 def readable(report: Report) -> str:
     """A report as aligned lines."""
+
+    def count(number: int | None, of: str) -> str:
+        return f"no {of}" if number is None else f"{number:,}"
+
     share = 100 * report.last_items_nowhere_else / max(1, report.users)
+    length = f"{report.length_min} to {report.length_max}"
     rows = [
         ("users", f"{report.users:,}"),
         ("items", f"{report.items:,}"),
         ("interactions", f"{report.interactions:,}"),
-        (
-            "interactions a user",
-            f"{report.length_min} to {report.length_max}, median {report.length_median:g}, mean {report.length_mean:.1f}",
-        ),
+        ("interactions a user", f"{length}, median {report.length_median:g}, mean {report.length_mean:.1f}"),
         ("users with fewer than 5", f"{report.users_under_5:,}"),
         ("repeats within a user", f"{report.repeats:,}"),
         ("items nobody had", f"{report.items_without_interactions:,}"),
@@ -59,18 +77,9 @@ def readable(report: Report) -> str:
             "last items found nowhere else",
             f"{report.last_items_nowhere_else:,} ({share:.0f} % of users; in nobody's training part)",
         ),
-        (
-            "items without title",
-            "no titles" if report.items_without_title is None else f"{report.items_without_title:,}",
-        ),
-        (
-            "items sharing a title",
-            "no titles" if report.duplicate_titles is None else f"{report.duplicate_titles:,}",
-        ),
-        (
-            "items without picture",
-            "no pictures" if report.items_without_picture is None else f"{report.items_without_picture:,}",
-        ),
+        ("items without title", count(report.items_without_title, "titles")),
+        ("items sharing a title", count(report.duplicate_titles, "titles")),
+        ("items without picture", count(report.items_without_picture, "pictures")),
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join([report.name, *(f"  {name:<{width}}  {value}" for name, value in rows)])
@@ -89,10 +98,24 @@ def convert(
     ] = None,
     title: Annotated[str, typer.Option(help="Column of the title.")] = "title",
 ) -> None:
-    """Convert a long table of interactions, or RecBole's atomic files, into a dataset folder."""
+    """Convert a long table of interactions, or RecBole's atomic files, into a dataset folder.
+
+    Ids of users and items are kept.
+    """
+    from transrec_core.data.readers import write_folder
+    from transrec_core.data.tables import read_recbole, read_table
+
     if format is Format.recbole:
         raw = read_recbole(source, titles, title, user, item, time)
     else:
         raw = read_table(source, user, item, time, titles, title)
     write_folder(raw, folder)
     typer.echo(readable(raw.report()))
+    for note in raw.notes:
+        typer.echo(f"note: {note}")
+
+
+if __name__ == "__main__":
+    from transrec_core.base.console import run
+
+    run(app)

@@ -1,4 +1,4 @@
-"""The part of the ``transrec`` command that is about many runs: tune, study, pack."""
+"""Commands about many runs: tune, study, pack."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
+from transrec_core.base.console import command_group
 from transrec_core.base.errors import UserError
+from transrec_core.cli.options import ProfileOption, QuestionArgument, RootOption, StoreOption, WorkersOption
 
-app = typer.Typer()
-
-StoreOption = Annotated[Path, typer.Option("--store", help="Folder of records.")]
-RootOption = Annotated[
-    Path, typer.Option("--data-root", envvar="TRANSREC_DATA", help="Where relative dataset folders start.")
-]
+app = command_group()
 
 
 @app.command("tune")
 def tune_command(
-    profile: Annotated[str, typer.Option(help="Profile whose cells are tuned.")] = "laptop",
-    store: StoreOption = Path("runs/tuning"),
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY.yaml]", help="A study of one's own; else a whole profile.")
+    ] = None,
+    profile: ProfileOption = "laptop",
+    store: Annotated[
+        Path | None, typer.Option(help="Folder of records: runs for a study, else runs/tuning.")
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Tune everything again, not only what has no step size yet.")
     ] = False,
@@ -30,29 +31,35 @@ def tune_command(
         list[str] | None,
         typer.Option(metavar="QUESTION", help="Only the cells of this question; may be given again."),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes, one thread each; by default one for each core.")
-    ] = None,
+    workers: WorkersOption = None,
     data_root: RootOption = Path(),
 ) -> None:
-    """Choose each method's step size on the tuning seed and the validation users, and write the profile's
-    file of step sizes.
-    """
-    from transrec_core.study.grids import load_profile
-    from transrec_core.study.store import Store
-    from transrec_core.study.tuning import tune
+    """Choose each method's step size, on the tuning seed and the validation users.
 
-    found = tune(load_profile(profile), Store(store), workers, again, data_root, only or ())
-    typer.echo(yaml.safe_dump(found, sort_keys=False))
+    The choices go into the profile's file of step sizes; those of STUDY.yaml into STUDY.step_sizes.yaml
+    beside it, which the study reads.
+    """
+    from transrec_core.study.grids import is_study_file, load_profile, load_study
+    from transrec_core.study.store import Store
+    from transrec_core.study.tuning import choices, tune
+
+    if study is not None and not is_study_file(study):
+        raise UserError(f"{study}: not a study's YAML file; for a profile's question give --only {study}")
+    asked = load_profile(profile) if study is None else load_study(study, profile)[0]
+    folder = store or Path("runs/tuning" if study is None else "runs")
+    tune(asked, Store(folder), workers, again, data_root, only or ())
+    for choice in choices(asked, only or ()):
+        value, tried = asked.step_size(*choice), asked.grid_of(choice.cell).get(choice.method, ())
+        edge = "  (at the end of its grid)" if value in (tried[:1] + tried[-1:]) else ""
+        grid = ", ".join(f"{size:g}" for size in tried)
+        typer.echo(f"{choice.name:<28} {choice.method:<10} {value:g} of {grid}{edge}")
+    typer.echo(f"step sizes are in {asked.step_size_tables[0]}")
 
 
 @app.command("study")
 def study_command(
-    question: Annotated[
-        str,
-        typer.Argument(help="A question of the profile, such as rq1, or a YAML file with seeds and cells."),
-    ],
-    profile: Annotated[str, typer.Option(help="How big: smoke, laptop, study or real.")] = "laptop",
+    question: QuestionArgument,
+    profile: ProfileOption = "laptop",
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -65,9 +72,7 @@ def study_command(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Run again what is damaged or was recorded by other code.")
     ] = False,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes, one thread each; by default one for each core.")
-    ] = None,
+    workers: WorkersOption = None,
     scheduler: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Dask scheduler whose workers run it, e.g. tcp://host:8786."),
@@ -78,48 +83,30 @@ def study_command(
     """Run a study and record it; what is recorded already is not run again, what was interrupted goes on."""
     from transrec_core.study.executors import cores, execute
     from transrec_core.study.grids import load_study, question_specs
-    from transrec_core.study.progress import Forecast, duration, state, told
+    from transrec_core.study.progress import forecast_lines
     from transrec_core.study.progress import watch as watch_progress
+    from transrec_core.study.specs import check_data
     from transrec_core.study.store import Store
 
     untuned: dict[str, str] | None = {} if dry_run or watch else None
     plan = question_specs(*load_study(question, profile), untuned)
     specs = {run_id: spec for run_id, (_, _, spec) in plan.items()}
+    for spec in specs.values():
+        check_data(spec)
     records = Store(store)
     if watch:
         watch_progress(records, specs)
         return
     if dry_run:
-        states = {run_id: state(records, run_id) for run_id in plan}
-        forecast = Forecast(records)
-        for run_id, (cell, variant, spec) in plan.items():
-            seconds = None if states[run_id] == "recorded" else forecast.seconds(spec)
-            typer.echo(
-                f"{run_id}  {states[run_id]:<10}  {cell.name:<26} {variant.label():<34} seed {spec.seed}  "
-                f"{'' if seconds is None else duration(seconds):>6}".rstrip()
-            )
-        for what in untuned or ():
-            typer.echo(f"without step size yet: {what}")
-        todo = [run_id for run_id, what in states.items() if what not in ("recorded", "other code")]
-        others = sum(what == "other code" for what in states.values())
-        left = forecast.total(specs[run_id] for run_id in todo)
-        typer.echo(
-            f"{len(plan)} runs, {len(todo)} to run{told(left if todo else None, workers or cores())} with {workers or cores()} workers"
-            + (
-                f"; {others} recorded by another version of the code, which --refresh runs again"
-                if others
-                else ""
-            )
-        )
+        for line in forecast_lines(records, plan, untuned or {}, workers or cores()):
+            typer.echo(line)
         return
     failed = execute(specs.values(), records, data_root, workers, scheduler, refresh)
-    typer.echo(
-        f"{len(plan)} runs, {sum(records.has(run_id) for run_id in plan)} recorded in {store}, {len(failed)} failed"
-    )
+    recorded = sum(records.has(run_id) for run_id in plan)
+    typer.echo(f"{len(plan)} runs, {recorded} recorded in {store}, {len(failed)} failed")
     for run_id, error in failed.items():
-        typer.echo(
-            f"failed: {run_id}  {plan[run_id][1].label()}, seed {specs[run_id].seed}: {error}", err=True
-        )
+        label = plan[run_id][1].label()
+        typer.echo(f"failed: {run_id}  {label}, seed {specs[run_id].seed}: {error}", err=True)
     if failed:
         raise typer.Exit(1)
 
@@ -145,9 +132,8 @@ def pack_command(
     records = Store(store).all()
     if profile is not None:
         asked = load_profile(profile)
-        wanted = {
-            run_id for question in asked.questions.values() for run_id in question_specs(asked, question, {})
-        }
+        questions = asked.questions.values()
+        wanted = {run_id for question in questions for run_id in question_specs(asked, question, {})}
         records = [record for record in records if record.id in wanted]
     if not records:
         raise UserError(f"{store}: no records to pack; --store names another folder")

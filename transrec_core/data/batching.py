@@ -26,7 +26,8 @@ class Batch:
     Attributes:
         items: item numbers to encode [k], ascending; everything else points into it.
         inputs: [B, L], right-padded (padding points at row 0, which no real position reads).
-        rows, columns: [M] the positions with a loss.
+        rows: [M] users of the positions with a loss.
+        columns: [M] their places in the history.
         targets: [M] the next item there.
         own: [B, k] True where a candidate is one of the user's own items (softmax only).
         negatives: [M] a sampled item that is none of the user's (BCE only).
@@ -92,18 +93,16 @@ class Batcher:
 
     @property
     def steps_per_epoch(self) -> int:
+        """Whole batches that the users make up; one at least."""
         return max(1, len(self.users) // self.batch_size)
 
     def batch(self, step: int) -> Batch:
         """The batch of a step (0-based)."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        if (
-            epoch != self._order[0]
-        ):  # shuffling a million users takes longer than the rest of a batch: once an epoch
+        if epoch != self._order[0]:  # once an epoch: shuffling a million users takes longer than a batch
             self._order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(self.users)
-        users = self._order[1][place * self.batch_size : (place + 1) * self.batch_size][
-            self.shard[0] :: self.shard[1]
-        ]
+        start, (process, processes) = place * self.batch_size, self.shard
+        users = self._order[1][start : start + self.batch_size][process::processes]
         sequences = self.train.padded(users, self.max_len + 1)  # [B, L + 1]
         inputs, nexts = sequences[:, :-1], sequences[:, 1:]
         if self.objective == "cpc":
@@ -122,18 +121,14 @@ class Batcher:
             items = items[items > 0]
         index = np.zeros(self.train.n_items + 1, dtype=np.int64)
         index[items] = np.arange(len(items))
-        batch = Batch(
-            *(
-                torch.from_numpy(np.ascontiguousarray(a))
-                for a in (items, index[inputs], rows, columns, index[targets])
-            )
-        )
+        arrays = items, index[inputs], rows, columns, index[targets]
+        batch = Batch(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
         if negatives is not None:
             batch.negatives = torch.from_numpy(index[negatives])
             return batch
         own = np.zeros((len(users), len(items)), dtype=bool)
-        who, where = np.nonzero(sequences)
-        own[who, index[sequences[who, where]]] = True
+        user, column = np.nonzero(sequences)
+        own[user, index[sequences[user, column]]] = True
         batch.own = torch.from_numpy(own)
         if self.loss == "batch":
             batch.log_q = torch.from_numpy(self.log_p[items].astype(np.float32))

@@ -29,6 +29,14 @@ def cached(key: str, make: Callable[[], Arrays], folder: Path | None = None) -> 
 
     A damaged entry is rebuilt with one line on standard error. If the folder can't be written, the arrays are
     made and not stored.
+
+    Args:
+        key: name of the entry; it has to name all that the arrays depend on.
+        make: makes the arrays, by name.
+        folder: of the cache; None is :func:`default_cache`.
+
+    Returns:
+        The arrays by name.
     """
     folder = folder or default_cache()
     place = folder / key

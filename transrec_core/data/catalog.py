@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,12 +22,18 @@ from transrec_core.data.pictures import read_picture
 
 
 class Catalog(Protocol):
-    """Content of items 1..n_items; item 0 is padding and has some valid content, so that no batch fails."""
+    """Content of items 1..n_items; item 0 is padding and has some valid content, so that no batch fails.
+
+    Attributes:
+        modality: "text", "image" or "id".
+    """
 
     modality: str
 
     @property
-    def n_items(self) -> int: ...
+    def n_items(self) -> int:
+        """How many items there are, padding not counted."""
+        ...
 
     def batch(self, items: Tensor) -> dict[str, Tensor]:
         """Content of items [k] as keyword arguments of the item encoder."""
@@ -37,47 +42,6 @@ class Catalog(Protocol):
     def fingerprint(self) -> str:
         """SHA-256 of the content."""
         ...
-
-
-@dataclass
-class Parts:
-    """Content of a batch's items in parts that are encoded one after the other: titles of like length
-    together, so that little is padded.
-
-    Attributes:
-        features: of each part, as :meth:`Catalog.batch` gives them.
-        order: where each item's vector stands among those of all parts [k].
-    """
-
-    features: list[Mapping[str, Any]]
-    order: Tensor
-
-    def joined(self, vectors: list[Tensor]) -> Tensor:
-        """Vectors of the parts -> vectors in the order of the items [k, d]."""
-        return torch.cat(vectors)[self.order]
-
-
-def length_groups(lengths: np.ndarray, overhead: float) -> list[np.ndarray]:
-    """Places of titles, grouped by length so that the padded tokens, plus ``overhead`` tokens for each group,
-    are fewest.
-
-    Args:
-        lengths: tokens of each title [k].
-    """
-    padded = len(lengths) * int(lengths.max(initial=0))
-    if padded - lengths.sum() <= overhead:  # no cut can pay
-        return [np.arange(len(lengths))]
-    sizes, counts = np.unique(lengths, return_counts=True)
-    before = np.concatenate([[0], np.cumsum(counts)])  # titles shorter than each size
-    best, cut = np.zeros(len(sizes) + 1), np.zeros(len(sizes) + 1, dtype=int)
-    for j in range(1, len(sizes) + 1):
-        total = best[:j] + (before[j] - before[:j]) * sizes[j - 1] + overhead
-        cut[j], best[j] = total.argmin(), total.min()
-    order, ends, j = np.argsort(lengths, kind="stable"), list[int](), len(sizes)
-    while j:
-        ends.append(int(before[cut[j]]))
-        j = cut[j]
-    return np.split(order, ends[-2::-1])
 
 
 def _digest(*arrays: np.ndarray) -> str:
@@ -95,6 +59,7 @@ class TextCatalog:
     Attributes:
         tokens: int32 [n_items + 1, L], padded on the right with ``pad_id``.
         lengths: int32 [n_items + 1].
+        pad_id: token of the padding.
         titles: as text, if known.
     """
 
@@ -106,6 +71,7 @@ class TextCatalog:
 
     @property
     def n_items(self) -> int:
+        """How many items there are, padding not counted."""
         return len(self.tokens) - 1
 
     @cached_property
@@ -115,9 +81,9 @@ class TextCatalog:
     def batch(self, items: Tensor) -> dict[str, Tensor]:
         """``input_ids`` and ``attention_mask`` [k, longest title among them], int64."""
         tokens, lengths = self._tensors
-        own = lengths[items]
-        longest = int(own.max()) if len(own) else 0
-        mask = torch.arange(longest) < own[:, None]
+        asked = lengths[items]
+        longest = int(asked.max()) if len(asked) else 0
+        mask = torch.arange(longest) < asked[:, None]
         return {"input_ids": tokens[items, :longest], "attention_mask": mask.long()}
 
     @cached_property
@@ -125,13 +91,18 @@ class TextCatalog:
         return _digest(self.tokens, self.lengths)
 
     def fingerprint(self) -> str:
+        """SHA-256 of the content."""
         return self._fingerprint
 
 
 @dataclass(frozen=True)
 class ImageCatalog:
-    """Pictures as bytes: uint8 [n_items + 1, 3, H, W], turned into numbers (pixel / 255 - mean) / std when
-    needed.
+    """Pictures as bytes, turned into numbers (pixel / 255 - mean) / std when needed.
+
+    Attributes:
+        pixels: uint8 [n_items + 1, 3, H, W].
+        mean: of a pixel, on a scale from 0 to 1.
+        std: standard deviation, on that scale.
     """
 
     pixels: np.ndarray
@@ -141,6 +112,7 @@ class ImageCatalog:
 
     @property
     def n_items(self) -> int:
+        """How many items there are, padding not counted."""
         return len(self.pixels) - 1
 
     def batch(self, items: Tensor) -> dict[str, Tensor]:
@@ -153,12 +125,17 @@ class ImageCatalog:
         return _digest(self.pixels)
 
     def fingerprint(self) -> str:
+        """SHA-256 of the content."""
         return self._fingerprint
 
 
 @dataclass(frozen=True)
 class IdCatalog:
-    """No content: the item's number itself, for the item-ID baseline."""
+    """No content: the item's number itself, for the item-ID baseline.
+
+    Attributes:
+        n_items: size of the catalogue.
+    """
 
     n_items: int
     modality = "id"
@@ -168,15 +145,35 @@ class IdCatalog:
         return {"ids": items}
 
     def fingerprint(self) -> str:
+        """SHA-256 of the content."""
         return _digest(np.array([self.n_items]))
 
 
 def tokenize_titles(
     titles: list[str], tokenizer: Any, max_tokens: int, cache: Path | None = None
 ) -> TextCatalog:
-    """Titles (index 0 unused) tokenised once; later calls read the cache.
+    """Titles tokenised once; later calls read the cache.
 
     Args:
+        titles: one an item; index 0 is not used.
+        tokenizer: a Hugging Face tokenizer.
+        max_tokens: longer titles are cut, special tokens included in the count.
+        cache: folder of the cache; None is the default one.
+
+    Raises:
+        UserError: if the tokenizer can't pad.
+    """
+    identity = [_identity(tokenizer), max_tokens, titles[1:]]
+    key = "titles-" + hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+    arrays = cached(key, lambda: tokenized(titles, tokenizer, max_tokens), cache)
+    return TextCatalog(arrays["tokens"], arrays["lengths"], int(tokenizer.pad_token_id), titles)
+
+
+def tokenized(titles: list[str], tokenizer: Any, max_tokens: int) -> dict[str, np.ndarray]:
+    """Titles (index 0 unused) -> "tokens" int32 [items + 1, L] and "lengths" int32 [items + 1].
+
+    Args:
+        titles: as texts.
         tokenizer: a Hugging Face tokenizer.
         max_tokens: longer titles are cut, special tokens included in the count.
 
@@ -187,24 +184,16 @@ def tokenize_titles(
         raise UserError(
             f"{type(tokenizer).__name__} has no padding token; choose a BERT- or RoBERTa-like text encoder"
         )
-    identity = [_identity(tokenizer), max_tokens, titles[1:]]
-    key = "titles-" + hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
-
-    def make() -> dict[str, np.ndarray]:
-        texts = ["", *titles[1:]]
-        encoded = tokenizer(
-            texts,
-            truncation=True,
-            max_length=max_tokens,
-            padding=True,
-            padding_side="right",
-            return_tensors="np",
-        )
-        lengths = encoded["attention_mask"].sum(1)
-        return {"tokens": encoded["input_ids"].astype(np.int32), "lengths": lengths.astype(np.int32)}
-
-    arrays = cached(key, make, cache)
-    return TextCatalog(arrays["tokens"], arrays["lengths"], int(tokenizer.pad_token_id), titles)
+    encoded = tokenizer(
+        ["", *titles[1:]],
+        truncation=True,
+        max_length=max_tokens,
+        padding=True,
+        padding_side="right",
+        return_tensors="np",
+    )
+    lengths = encoded["attention_mask"].sum(1)
+    return {"tokens": encoded["input_ids"].astype(np.int32), "lengths": lengths.astype(np.int32)}
 
 
 def _identity(tokenizer: Any) -> list[Any]:
@@ -239,40 +228,34 @@ def _content(path: Path) -> str:
     try:
         return sha256_of(path)
     except OSError as error:
-        raise UserError(
-            f"{path}: can't be read ({error.strerror}); replace it, or remove it to leave the item without picture"
-        ) from None
+        way_out = "replace it, or remove it to leave the item without picture"
+        raise UserError(f"{path}: can't be read ({error.strerror}); {way_out}") from None
 
 
 def decode_images(paths: list[Path | None], size: int, cache: Path | None = None) -> ImageCatalog:
-    """Pictures (index 0 unused) decoded once to bytes; later calls read the cache. Every item must have one.
+    """Pictures decoded once to bytes; later calls read the cache. Every item must have one.
+
+    Args:
+        paths: one an item; index 0 is not used.
+        size: pixels a side.
+        cache: folder of the cache; None is the default one.
 
     Raises:
         UserError: if an item has no picture or one that can't be read; names it.
     """
     files = [path for path in paths[1:] if path is not None]
     if len(files) < len(paths) - 1:
-        raise UserError(
-            f"item number {paths.index(None, 1)} has no picture; drop items without pictures first (keep_items)"
-        )
+        number = paths.index(None, 1)
+        raise UserError(f"item number {number} has no picture; drop items without one first (keep_items)")
     with ThreadPoolExecutor(2) as pool:
         contents = list(pool.map(_content, files))
     key = "pictures-" + hashlib.sha256(json.dumps([size, contents]).encode()).hexdigest()[:32]
 
     def make() -> dict[str, np.ndarray]:
         with ThreadPoolExecutor(2) as pool:
-            jobs = pool.map(lambda p: read_picture(p, size), files)
-            pictures = list(
-                tqdm(
-                    jobs,
-                    total=len(files),
-                    desc="pictures",
-                    unit="file",
-                    leave=False,
-                    mininterval=1,
-                    disable=None,
-                )
-            )
+            jobs = pool.map(lambda path: read_picture(path, size), files)
+            bar = {"desc": "pictures", "unit": "file", "leave": False, "mininterval": 1, "disable": None}
+            pictures = list(tqdm(jobs, total=len(files), **bar))
         return {"pixels": np.stack([np.zeros((3, size, size), np.uint8), *pictures])}
 
     return ImageCatalog(cached(key, make, cache)["pixels"])

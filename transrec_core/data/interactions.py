@@ -26,7 +26,12 @@ class Interactions:
 
     @classmethod
     def from_lists(cls, lists: Iterable[Sequence[int]], n_items: int) -> Interactions:
-        """From one list of item numbers for each user (for small data)."""
+        """From plain lists (for small data).
+
+        Args:
+            lists: item numbers of each user, oldest first.
+            n_items: size of the catalogue.
+        """
         lists = list(lists)
         lengths = np.array([len(x) for x in lists], dtype=np.int64)
         flat = np.array([i for x in lists for i in x], dtype=np.int32)
@@ -70,7 +75,13 @@ class Interactions:
         return self.select(kept), kept
 
     def last(self, k: int = 1) -> np.ndarray:
-        """The k-th item from the end of each user, int32 [users].
+        """The k-th item from the end of each user.
+
+        Args:
+            k: 1 for the last one.
+
+        Returns:
+            Item numbers, int32 [users].
 
         Raises:
             ValueError: if a user has fewer; the place would belong to somebody else.
@@ -84,13 +95,18 @@ class Interactions:
         return np.bincount(self.items, minlength=self.n_items + 1)
 
     def padded(self, users: Sequence[int] | np.ndarray, max_len: int) -> np.ndarray:
-        """The last ``max_len`` items of some users, padded with 0 on the right, int64 [users, longest of
-        them].
+        """The last items of some users, padded with 0 on the right.
+
+        Args:
+            users: their numbers [k].
+            max_len: items a user.
+
+        Returns:
+            Item numbers, int64 [k, longest of them].
         """
         users = _numbers(users)
-        lengths = np.minimum(
-            self.offsets[users + 1] - self.offsets[users], max_len
-        )  # self.lengths would look at all users for each batch
+        # From the offsets: self.lengths would look at all users for each batch.
+        lengths = np.minimum(self.offsets[users + 1] - self.offsets[users], max_len)
         width = int(lengths.max(initial=0))
         column = np.arange(width)
         index = (self.offsets[users + 1] - lengths)[:, None] + column
@@ -98,8 +114,14 @@ class Interactions:
         return np.where(inside, self.items[np.where(inside, index, 0)], 0).astype(np.int64)
 
     def sample(self, share: float, seed: int) -> np.ndarray:
-        """Numbers of a random share of the users, ascending, int64; with one seed a smaller share is
-        contained in a larger one.
+        """A random share of the users; with one seed a smaller share is contained in a larger one.
+
+        Args:
+            share: from 0 to 1; one user is the least.
+            seed: of the draw.
+
+        Returns:
+            Their numbers, ascending, int64 [k].
         """
         order = np.random.default_rng(seed).permutation(len(self))
         return np.sort(order[: max(1, round(share * len(self)))])
@@ -132,6 +154,12 @@ class Split:
     training.
 
     Training and validation may be restricted to fewer users than the test.
+
+    Attributes:
+        train: histories without the last two items; what validation starts from, too.
+        valid_target: item numbers, int32 [users of train].
+        test_history: histories without the last item.
+        test_target: item numbers, int32 [users of test_history].
     """
 
     train: Interactions
@@ -141,6 +169,7 @@ class Split:
 
     @property
     def valid_history(self) -> Interactions:
+        """What each user had before the validation item: the training part."""
         return self.train
 
     def restricted(self, users: np.ndarray) -> Split:
@@ -151,8 +180,12 @@ class Split:
 def leave_one_out(interactions: Interactions, min_length: int = 3) -> tuple[Split, int]:
     """Splits off the last two items of each user.
 
+    Args:
+        interactions: whole histories.
+        min_length: users with fewer interactions (or fewer than three) are dropped.
+
     Returns:
-        the split, and how many users were dropped because they have fewer than ``min_length`` interactions.
+        The split, and how many users were dropped because they have fewer than ``min_length`` interactions.
     """
     kept, _ = interactions.min_length(max(3, min_length))
     split = Split(kept.drop_last(2), kept.last(2), kept.drop_last(1), kept.last(1))

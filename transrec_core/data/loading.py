@@ -30,13 +30,14 @@ class DataSpec(StrictModel):
         folder: "world:source" or "world:target" for the embedded world, else a dataset folder (relative to
             the data root).
         modality: "text", "image", or "id" for the baseline without content.
-        titles: informativeness of the embedded world's titles; no meaning elsewhere.
+        titles: how much the embedded world's titles tell; no meaning elsewhere.
         min_user: users with fewer interactions are dropped.
         min_item: items with fewer users are dropped (once, before the users).
         max_users: keep a random subset of this many users (seed 0).
         last: keep the last so many interactions of a user.
-        share: share of the users that training and validation see, drawn with share_seed; smaller shares are
-            contained in larger ones, and everybody is tested.
+        share: share of the users that training and validation see; smaller shares are contained in larger
+            ones, and everybody is tested.
+        share_seed: what the share is drawn with.
         years: first and last year of films kept, from titles like "Heat (1995)".
         half: keep users with an even (0) or odd (1) number.
         max_tokens: longest title in tokens.
@@ -59,6 +60,7 @@ class DataSpec(StrictModel):
 
     @property
     def is_world(self) -> bool:
+        """Whether this is the embedded world, and no dataset folder."""
         return self.folder.startswith(WORLD + ":")
 
 
@@ -71,14 +73,9 @@ def load_folder(spec: DataSpec, data_root: Path = Path(), tokenizer: Any = None)
         tokenizer: of the text encoder.
 
     Raises:
-        UserError: if the folder does not exist, or the filters leave nothing.
+        UserError: if the folder does not exist, or a filter leaves nobody.
     """
-    raw = filtered(read_folder(data_root / spec.folder), spec)
-    interactions, _ = raw.interactions.min_length(spec.min_user)
-    if not len(interactions):
-        raise UserError(
-            f"{spec.folder}: no user has {spec.min_user} interactions after the filters; lower min_user"
-        )
+    raw = filtered(read_folder(data_root / spec.folder), spec).min_length(spec.min_user)
     if spec.modality == "text":
         assert raw.titles is not None
         catalog: Any = tokenize_titles(raw.titles, tokenizer, spec.max_tokens)
@@ -86,35 +83,55 @@ def load_folder(spec: DataSpec, data_root: Path = Path(), tokenizer: Any = None)
         assert raw.image_paths is not None
         catalog = decode_images(raw.image_paths, spec.image_size)
     else:
-        catalog = IdCatalog(interactions.n_items)
-    return sampled(Domain(raw.name, catalog, interactions, raw.item_ids), spec)
+        catalog = IdCatalog(raw.interactions.n_items)
+    return sampled(Domain(raw.name, catalog, raw.interactions, raw.item_ids), spec)
 
 
 def sampled(domain: Domain, spec: DataSpec) -> Domain:
-    """The domain, with training and validation restricted to the share of users that a specification asks
-    for.
-    """
-    return (
-        domain
-        if spec.share == 1
-        else replace(domain, sample=domain.interactions.sample(spec.share, spec.share_seed))
-    )
+    """The domain, training and validation restricted to the share of users that a specification asks for."""
+    if spec.share == 1:
+        return domain
+    return replace(domain, sample=domain.interactions.sample(spec.share, spec.share_seed))
 
 
 def filtered(raw: RawDomain, spec: DataSpec) -> RawDomain:
     """Applies the filters of a specification, in the order of :func:`filter_steps`.
 
+    Args:
+        raw: a dataset as read.
+        spec: which filters.
+
     Raises:
-        UserError: if the items lack what the modality needs.
+        UserError: if the items lack what the modality needs, or no user with ``min_user`` interactions is
+            left; names the filter that removed the last one.
     """
-    for _, found in filter_steps(raw, spec):
-        raw = found
+    users = _long_enough(raw, spec)
+    if not users:
+        raise UserError(f"{spec.folder}: no user has {spec.min_user} interactions; lower min_user")
+    for name, left in filter_steps(raw, spec):
+        if not _long_enough(left, spec):
+            raise UserError(
+                f"{spec.folder}: the filter '{name}' leaves none of {users:,} users with {spec.min_user} "
+                f"interactions; relax it, or lower min_user"
+            )
+        raw, users = left, _long_enough(left, spec)
     return raw
 
 
+def _long_enough(raw: RawDomain, spec: DataSpec) -> int:
+    return int((raw.interactions.lengths >= spec.min_user).sum())
+
+
 def filter_steps(raw: RawDomain, spec: DataSpec) -> Iterator[tuple[str, RawDomain]]:
-    """What each filter of a specification leaves, by its name: half, items without content, years, min_item,
+    """What each filter of a specification leaves: half, items without content and years, min_item,
     max_users, last.
+
+    Args:
+        raw: a dataset as read.
+        spec: which filters.
+
+    Yields:
+        The filter in words, and the dataset after it.
 
     Raises:
         UserError: if the items lack what the modality needs.
@@ -125,9 +142,7 @@ def filter_steps(raw: RawDomain, spec: DataSpec) -> Iterator[tuple[str, RawDomai
     keep = np.ones(len(raw.item_ids), dtype=bool)
     if spec.modality == "text":
         if raw.titles is None:
-            raise UserError(
-                f"{spec.folder}: there are no titles (items.tsv has one column); choose modality image or id"
-            )
+            raise UserError(f"{spec.folder}: items.tsv has no titles; choose modality image or id")
         keep &= np.array([bool(t) for t in raw.titles])
     if spec.modality == "image":
         if raw.image_paths is None:
@@ -141,8 +156,8 @@ def filter_steps(raw: RawDomain, spec: DataSpec) -> Iterator[tuple[str, RawDomai
     keep[0] = True
     if not keep.all():
         raw = raw.keep_items(keep)
-        years_said = f", years {spec.years[0]} to {spec.years[1]}" if spec.years is not None else ""
-        yield f"items with content{years_said}", raw
+        years_kept = f", years {spec.years[0]} to {spec.years[1]}" if spec.years is not None else ""
+        yield f"items with content{years_kept}", raw
     if spec.min_item > 1:
         raw = raw.min_item_users(spec.min_item)
         yield f"items of at least {spec.min_item} users", raw
@@ -157,8 +172,11 @@ def filter_steps(raw: RawDomain, spec: DataSpec) -> Iterator[tuple[str, RawDomai
 
 
 def filter_effects(spec: DataSpec, data_root: Path) -> dict[str, Any]:
-    """What the filters of a dataset folder leave, step by step, and what is special about the test targets;
-    counts only.
+    """What the filters of a dataset folder leave, and what is special about the test targets; counts only.
+
+    Args:
+        spec: folder and filters.
+        data_root: where relative folders start.
 
     Returns:
         "folder", "steps" (a list of "filter", "users", "items", "interactions"; the first is what was read,
@@ -167,29 +185,23 @@ def filter_effects(spec: DataSpec, data_root: Path) -> dict[str, Any]:
     """
     raw = read_folder(data_root / spec.folder)
     rows = [("as read", raw), *filter_steps(raw, spec)]
-    last = rows[-1][1]
-    kept, _ = last.interactions.min_length(spec.min_user)
-    rows.append((f"users of at least {spec.min_user} interactions", replace(last, interactions=kept)))
-    steps = [
-        {
-            "filter": name,
-            "users": int((r.interactions.lengths > 0).sum()),
-            "items": len(r.item_ids) - 1,
-            "interactions": len(r.interactions.items),
-        }
-        for name, r in rows
-    ]
-    split, _ = leave_one_out(kept)
-    titles = Counter(last.titles[1:]) if last.titles is not None else Counter()
-    twins = (
-        [titles[last.titles[item]] > 1 and bool(last.titles[item]) for item in split.test_target]
-        if last.titles is not None
-        else []
-    )
+    kept = rows[-1][1].min_length(spec.min_user)
+    rows.append((f"users of at least {spec.min_user} interactions", kept))
+    split, _ = leave_one_out(kept.interactions)
+    titles = Counter(title for title in (kept.titles or [])[1:] if title)
+    twins = 0 if kept.titles is None else sum(titles[kept.titles[item]] > 1 for item in split.test_target)
     return {
         "folder": spec.folder,
-        "steps": steps,
+        "steps": [
+            {
+                "filter": name,
+                "users": int((left.interactions.lengths > 0).sum()),
+                "items": len(left.item_ids) - 1,
+                "interactions": len(left.interactions.items),
+            }
+            for name, left in rows
+        ],
         "targets": len(split.test_target),
         "cold targets": int((split.train.counts()[split.test_target] == 0).sum()),
-        "targets with another's title": sum(twins),
+        "targets with another's title": twins,
     }

@@ -18,7 +18,14 @@ MAX_PIXELS = 50_000_000
 
 
 def read_picture(path: Path, size: int) -> np.ndarray:
-    """One picture, its shorter side scaled to ``size`` and the middle cut out, uint8 [3, size, size].
+    """One picture, its shorter side scaled and the middle cut out.
+
+    Args:
+        path: a JPEG, PNG or WebP file, whatever its name says.
+        size: pixels a side.
+
+    Returns:
+        Its pixels, uint8 [3, size, size].
 
     Raises:
         UserError: if the file is no picture, truncated, or larger than :data:`MAX_PIXELS`.
@@ -28,9 +35,8 @@ def read_picture(path: Path, size: int) -> np.ndarray:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise UserError(
-                        f"{path}: {image.width} x {image.height} pixels are more than a product picture has; scale it down"
-                    )
+                    pixels = f"{image.width} x {image.height} pixels"
+                    raise UserError(f"{path}: {pixels} are more than a product picture has; scale it down")
                 if image.format == "PNG":  # its decoder does not mind a missing end
                     with Image.open(path, formats=FORMATS) as copy:
                         copy.verify()

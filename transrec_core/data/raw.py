@@ -10,17 +10,33 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel
 
 from transrec_core.data.interactions import Interactions
 
 _YEAR = re.compile(r"\((\d{4})\)\s*$")
 
 
-class Report(BaseModel):
-    """Facts about a dataset; lengths are interactions for each user. ``last_items_nowhere_else`` counts
-    the users whose last item is in nobody's training part (all but the last two): as a test item it is
-    cold, and only its content can tell anything.
+@dataclass(frozen=True)
+class Report:
+    """Facts about a dataset.
+
+    Attributes:
+        name: of the folder or file.
+        users: number of users.
+        items: number of items.
+        interactions: number of interactions.
+        length_min: fewest interactions of a user.
+        length_median: median over users.
+        length_mean: mean over users.
+        length_max: most interactions of a user.
+        users_under_5: users with fewer than five interactions.
+        repeats: interactions with an item that the same user had before.
+        items_without_interactions: items that nobody had.
+        items_without_title: None if there are no titles at all.
+        duplicate_titles: items that share their title with another; None if there are no titles at all.
+        items_without_picture: None if there are no pictures at all.
+        last_items_nowhere_else: users whose last item is in nobody's training part (all but the last two): as
+            a test item it is cold, and only its content can tell anything.
     """
 
     name: str
@@ -45,10 +61,13 @@ class RawDomain:
     """Histories and content as read.
 
     Attributes:
+        name: of the folder or file.
         item_ids: the items' own ids; index 0 is padding ("").
         titles: index as item_ids, "" where there is none; None if the source has none.
         image_paths: likewise, None for an item without a picture.
         interactions: histories in item numbers.
+        user_ids: the users' own ids, in the order of ``interactions``; None if they have none.
+        notes: what the reader changed, one sentence each.
     """
 
     name: str
@@ -56,14 +75,27 @@ class RawDomain:
     titles: list[str] | None
     image_paths: list[Path | None] | None
     interactions: Interactions
+    user_ids: list[str] | None = None
+    notes: tuple[str, ...] = ()
 
     def keep_users(self, users: np.ndarray) -> RawDomain:
-        """These users only."""
-        return replace(self, interactions=self.interactions.select(users))
+        """Some users only.
+
+        Args:
+            users: their numbers, int64 [k].
+        """
+        ids = None if self.user_ids is None else [self.user_ids[user] for user in users]
+        return replace(self, interactions=self.interactions.select(users), user_ids=ids)
+
+    def min_length(self, k: int) -> RawDomain:
+        """Users with at least ``k`` interactions."""
+        return self.keep_users(np.flatnonzero(self.interactions.lengths >= k))
 
     def keep_items(self, keep: np.ndarray) -> RawDomain:
-        """The items with ``keep`` [items + 1] true, renumbered; interactions with others are dropped,
-        users stay.
+        """Some items only, renumbered; interactions with others are dropped, users stay.
+
+        Args:
+            keep: true for the items that stay, bool [items + 1].
         """
         keep = keep.copy()
         keep[0] = True
@@ -73,15 +105,14 @@ class RawDomain:
         inter = self.interactions
         inside = keep[inter.items]
         before = np.concatenate([[0], np.cumsum(inside)])
-        kept = Interactions(
-            number[inter.items[inside]], before[inter.offsets].astype(np.int64), len(chosen) - 1
-        )
-        return RawDomain(
-            self.name,
-            [self.item_ids[i] for i in chosen],
-            [self.titles[i] for i in chosen] if self.titles is not None else None,
-            [self.image_paths[i] for i in chosen] if self.image_paths is not None else None,
-            kept,
+        items, offsets = number[inter.items[inside]], before[inter.offsets].astype(np.int64)
+        titles, paths = self.titles, self.image_paths
+        return replace(
+            self,
+            item_ids=[self.item_ids[i] for i in chosen],
+            titles=None if titles is None else [titles[i] for i in chosen],
+            image_paths=None if paths is None else [paths[i] for i in chosen],
+            interactions=Interactions(items, offsets, len(chosen) - 1),
         )
 
     def min_item_users(self, k: int) -> RawDomain:
@@ -89,35 +120,33 @@ class RawDomain:
         return self.keep_items(item_users(self.interactions) >= k)
 
     def k_core(self, min_user: int, min_item: int) -> RawDomain:
-        """The largest part in which every user has ``min_user`` interactions and every item ``min_item``
-        different users.
+        """The largest part in which users have enough interactions, and items enough users.
 
         Dropping items shortens users and dropping users takes items' users away, so both are repeated until
         nothing changes.
+
+        Args:
+            min_user: fewest interactions of a user.
+            min_item: fewest different users of an item.
         """
         raw = self
         while True:
-            kept, users = raw.interactions.min_length(min_user)
-            enough = item_users(kept) >= min_item
-            if len(users) == len(raw.interactions) and enough[1:].all():
+            kept = raw.min_length(min_user)
+            enough = item_users(kept.interactions) >= min_item
+            if len(kept.interactions) == len(raw.interactions) and enough[1:].all():
                 return raw
-            raw = replace(raw, interactions=kept).keep_items(enough)
+            raw = kept.keep_items(enough)
 
     def report(self) -> Report:
         """Counts what there is."""
-        inter = self.interactions
-        lengths, n = inter.lengths, len(self.item_ids) - 1
-        counts = inter.counts()
-        last = (
-            inter.last(1)
-            if len(inter) and lengths.min() > 0
-            else inter.select(np.flatnonzero(lengths)).last(1)
-        )
-        titles = Counter(t for t in self.titles[1:] if t) if self.titles is not None else None
+        inter, titles, paths = self.interactions, self.titles, self.image_paths
+        lengths, counts = inter.lengths, inter.counts()
+        last = inter.select(np.flatnonzero(lengths)).last(1)
+        by_title = None if titles is None else Counter(title for title in titles[1:] if title)
         return Report(
             name=self.name,
             users=len(inter),
-            items=n,
+            items=len(self.item_ids) - 1,
             interactions=len(inter.items),
             length_min=int(lengths.min()) if len(inter) else 0,
             length_median=float(np.median(lengths)) if len(inter) else 0.0,
@@ -126,20 +155,17 @@ class RawDomain:
             users_under_5=int((lengths < 5).sum()),
             repeats=len(inter.items) - n_distinct_pairs(inter),
             items_without_interactions=int((counts[1:] == 0).sum()),
-            items_without_title=sum(not t for t in self.titles[1:]) if self.titles is not None else None,
-            duplicate_titles=sum(c for c in titles.values() if c > 1) if titles is not None else None,
-            items_without_picture=sum(p is None for p in self.image_paths[1:])
-            if self.image_paths is not None
-            else None,
+            items_without_title=None if titles is None else sum(not title for title in titles[1:]),
+            duplicate_titles=None if by_title is None else sum(n for n in by_title.values() if n > 1),
+            items_without_picture=None if paths is None else sum(path is None for path in paths[1:]),
             last_items_nowhere_else=int((inter.drop_last(2).counts()[last] == 0).sum()),
         )
 
 
 def _pairs(inter: Interactions) -> np.ndarray:
     owner = np.repeat(np.arange(len(inter)), inter.lengths)
-    pairs = np.sort(
-        owner * (inter.n_items + 1) + inter.items
-    )  # np.unique hashes integers, which takes ten times as long
+    # Sorted by hand: np.unique hashes integers, which takes ten times as long.
+    pairs = np.sort(owner * (inter.n_items + 1) + inter.items)
     return pairs[np.diff(pairs, prepend=-1) > 0]
 
 
@@ -154,6 +180,6 @@ def item_users(inter: Interactions) -> np.ndarray:
 
 
 def title_years(titles: list[str]) -> np.ndarray:
-    """Years of titles like "Heat (1995)", 0 where there is none, int [len(titles)]."""
-    found = (_YEAR.search(title) for title in titles)
-    return np.array([int(m.group(1)) if m else 0 for m in found])
+    """Years of titles like "Heat (1995)", 0 where there is none, int64 [titles]."""
+    years = (_YEAR.search(title) for title in titles)
+    return np.array([int(year.group(1)) if year else 0 for year in years])

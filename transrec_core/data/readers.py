@@ -1,4 +1,4 @@
-"""Dataset folders and public formats -> RawDomain. Every refusal names the file, the line and the way out.
+"""Dataset folders -> RawDomain, and back. Every refusal names the file, the line and the way out.
 
 FOLDER/items.tsv    item id TAB title (the title may be empty, and the column may be missing in all lines)
 FOLDER/users.tsv    user TAB item ids in time order, separated by spaces
@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import os
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,8 +24,16 @@ from transrec_core.data.raw import RawDomain
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".JPG", ".JPEG", ".PNG", ".WEBP")
 
 
-def _text(path: Path, way_out: str) -> str:
-    """A whole UTF-8 file (with or without a byte-order mark)."""
+def read_text(path: Path, way_out: str) -> str:
+    """A whole UTF-8 file (with or without a byte-order mark).
+
+    Args:
+        path: the file.
+        way_out: what the message advises if there is none.
+
+    Raises:
+        UserError: if the file is missing, empty, or not UTF-8.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -44,37 +53,42 @@ def _text(path: Path, way_out: str) -> str:
     return text
 
 
-def _lines(path: Path, way_out: str) -> Iterator[tuple[int, str]]:
-    """Numbered lines without their ends; empty ones are left out."""
-    for number, line in enumerate(_text(path, way_out).replace("\r\n", "\n").split("\n"), 1):
-        if line.strip(" "):
-            yield number, line
-
-
-def _shown(text: object) -> str:
+def shown(text: object) -> str:
     """A piece of somebody's file, fit for one line of a message."""
     return " ".join(str(text).split())[:40]
+
+
+def _lines(path: Path, way_out: str) -> Iterator[tuple[int, str]]:
+    """Numbered lines without their ends; empty ones are left out."""
+    for number, line in enumerate(read_text(path, way_out).replace("\r\n", "\n").split("\n"), 1):
+        if line.strip(" "):
+            yield number, line
 
 
 def read_folder(path: str | Path) -> RawDomain:
     """Reads a dataset folder.
 
+    Args:
+        path: the folder, see the top of this file.
+
     Raises:
         UserError: missing or empty file, short line, byte that is not UTF-8, unknown item in a history,
-            duplicated item or user, an item id that is no file name although there are pictures.
+            duplicated item or user, a user id with a blank at its edge, an item id that is no file name
+            although there are pictures.
     """
     path = Path(path)
     if not path.is_dir():
         raise UserError(f"{path}: no such folder; give a dataset folder with items.tsv and users.tsv")
-    pictures = (path / "images").is_dir()
-    index, titles = _read_items(path / "items.tsv", file_names=pictures)
-    interactions = _read_users(path / "users.tsv", index)
-    image_paths = None
-    if pictures:
-        image_paths = _find_pictures(path / "images", list(index))
-    has_titles = any(titles)
+    pictures = path / "images"
+    numbers, titles = _read_items(path / "items.tsv", file_names=pictures.is_dir())
+    users, interactions = _read_users(path / "users.tsv", numbers)
     return RawDomain(
-        path.resolve().name, ["", *index], ["", *titles] if has_titles else None, image_paths, interactions
+        path.resolve().name,
+        ["", *numbers],
+        ["", *titles] if any(titles) else None,
+        _find_pictures(pictures, list(numbers)) if pictures.is_dir() else None,
+        interactions,
+        users,
     )
 
 
@@ -88,23 +102,25 @@ def _read_items(path: Path, file_names: bool) -> tuple[dict[str, int], list[str]
     short = full = 0  # the last line without a TAB, and with one
     for number, line in _lines(path, "it needs a line 'item id TAB title' for each item"):
         item, tab, title = line.partition("\t")
+        place = f"{path}, line {number}"
         if item.split() != [item]:
             raise UserError(
-                f"{path}, line {number}: '{_shown(item)}' is no item id (empty, or with a space); write 'item id TAB title'"
+                f"{place}: '{shown(item)}' is no item id (empty, or with a space); write 'item id TAB title'"
             )
         if item in index:
             first = numbers[index[item] - 1]
             raise UserError(
-                f"{path}, line {number}: item '{_shown(item)}' is there already (line {first}); remove one of them"
+                f"{place}: item '{shown(item)}' is there already (line {first}); remove one of them"
             )
         if file_names and ("/" in item or "\\" in item or item in (".", "..")):
             raise UserError(
-                f"{path}, line {number}: id '{_shown(item)}' is not fit for a file name in images/; rename the item"
+                f"{place}: id '{shown(item)}' is not fit for a file name in images/; rename the item"
             )
         short, full = (short, number) if tab else (number, full)
         if short and full:
             raise UserError(
-                f"{path}, line {short}: short line without a TAB, unlike others; write 'item id TAB title' (the title may be empty)"
+                f"{path}, line {short}: short line without a TAB, unlike others; write 'item id TAB title' "
+                f"(the title may be empty)"
             )
         index[item] = len(index) + 1
         titles.append(title.strip())
@@ -112,59 +128,78 @@ def _read_items(path: Path, file_names: bool) -> tuple[dict[str, int], list[str]
     return index, titles
 
 
-def _read_users(path: Path, index: dict[str, int]) -> Interactions:
+def _read_users(path: Path, index: dict[str, int]) -> tuple[list[str], Interactions]:
     flat, offsets = array("i"), array("q", [0])  # a string for each interaction would take ten times the room
     users: dict[str, int] = {}
     for number, line in _lines(path, "it needs a line 'user TAB item ids' for each user"):
         user, tab, history = line.partition("\t")
-        items = history.split()
+        place, items = f"{path}, line {number}", history.split()
         if not tab or not items or not user.strip():
             raise UserError(
-                f"{path}, line {number}: short line '{_shown(line)}'; write 'user TAB item ids separated by spaces'"
+                f"{place}: short line '{shown(line)}'; write 'user TAB item ids separated by spaces'"
             )
+        if user != user.strip():
+            raise UserError(f"{place}: user '{shown(user)}' has a blank at the edge of its id; remove it")
         if user in users:
             raise UserError(
-                f"{path}, line {number}: user '{_shown(user)}' is there already (line {users[user]}); join the two histories"
+                f"{place}: user '{shown(user)}' is there already (line {users[user]}); join the two histories"
             )
         users[user] = number
         try:
             flat.extend(map(index.__getitem__, items))
         except KeyError as error:
-            unknown = _shown(error.args[0])
+            unknown = shown(error.args[0])
             raise UserError(
-                f"{path}, line {number}: item '{unknown}' is not in items.tsv; add it there or remove it here"
+                f"{place}: item '{unknown}' is not in items.tsv; add it there or remove it here"
             ) from None
         offsets.append(len(flat))
-    return Interactions(np.array(flat, dtype=np.int32), np.array(offsets, dtype=np.int64), len(index))
+    histories = np.array(flat, dtype=np.int32), np.array(offsets, dtype=np.int64)
+    return list(users), Interactions(*histories, len(index))
 
 
 def _find_pictures(folder: Path, items: list[str]) -> list[Path | None]:
-    there = {entry.name for entry in os.scandir(folder)}
-    found: list[Path | None] = [None]
-    for item in items:
-        found.append(next((folder / (item + end) for end in PICTURES if item + end in there), None))
-    return found
+    files = {entry.name for entry in os.scandir(folder)}
+    names = ((item + end for end in PICTURES if item + end in files) for item in items)
+    return [None, *(folder / name if name else None for name in (next(each, None) for each in names))]
 
 
 def write_folder(raw: RawDomain, path: str | Path) -> None:
     """Writes a dataset folder (without pictures), whole or not at all.
 
+    Args:
+        raw: what is written; users without ids are called u0, u1, ...
+        path: a new folder, or an empty one.
+
     Raises:
-        UserError: if the folder exists and is not empty, or an id has a space or tab in it.
+        UserError: if the folder exists and is not empty, an item id has white space in it, a user id a TAB,
+            a line end or a blank at its edge, or two users have one id.
     """
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path}: exists already; give a new folder")
-    odd = next((i for i in raw.item_ids[1:] if len(i.split()) != 1), None)
-    if odd is not None:
-        raise UserError(
-            f"{raw.name}: item id '{_shown(odd)}' has white space in it and can't go into a dataset folder; rename the item"
-        )
+    users = raw.user_ids if raw.user_ids is not None else [f"u{n}" for n in range(len(raw.interactions))]
+    _check_ids(raw, users)
     titles = raw.titles or [""] * len(raw.item_ids)
     with atomic_folder(path) as new:
-        lines = (f"{i}\t{t}\n" for i, t in zip(raw.item_ids[1:], titles[1:], strict=True))
-        (new / "items.tsv").write_text("".join(lines), encoding="utf-8")
+        items = (f"{item}\t{title}\n" for item, title in zip(raw.item_ids[1:], titles[1:], strict=True))
+        (new / "items.tsv").write_text("".join(items), encoding="utf-8")
         names = np.array(raw.item_ids, dtype=object)[raw.interactions.items]
-        bounds = zip(raw.interactions.offsets[:-1], raw.interactions.offsets[1:], strict=True)
-        users = (f"u{n}\t{' '.join(names[a:b])}\n" for n, (a, b) in enumerate(bounds))
-        (new / "users.tsv").write_text("".join(users), encoding="utf-8")
+        bounds = zip(users, raw.interactions.offsets[:-1], raw.interactions.offsets[1:], strict=True)
+        histories = (f"{user}\t{' '.join(names[start:end])}\n" for user, start, end in bounds)
+        (new / "users.tsv").write_text("".join(histories), encoding="utf-8")
+
+
+def _check_ids(raw: RawDomain, users: list[str]) -> None:
+    refused = "and can't go into a dataset folder; rename the"
+    for item in raw.item_ids[1:]:
+        if item.split() != [item]:
+            raise UserError(f"{raw.name}: item id '{shown(item)}' has white space in it {refused} item")
+    for user in users:
+        if user != user.strip() or not user or len(user.splitlines()) > 1 or "\t" in user:
+            raise UserError(
+                f"{raw.name}: user id '{shown(user)}' is empty, or has a TAB, a line end or a blank at its "
+                f"edge {refused} user"
+            )
+    user, times = next(iter(Counter(users).most_common(1)), ("", 0))
+    if times > 1:
+        raise UserError(f"{raw.name}: {times} users have the id '{shown(user)}'; rename them")

@@ -22,9 +22,9 @@ from tqdm import tqdm
 
 from transrec_core.base.errors import UserError
 from transrec_core.base.processes import process_pool
-from transrec_core.study.progress import Forecast, told
+from transrec_core.study.progress import Forecast, time_left
 from transrec_core.study.provenance import code_version, environment
-from transrec_core.study.record import DamagedRecord, Record
+from transrec_core.study.record import Record, UnusableRecord
 from transrec_core.study.run import run
 from transrec_core.study.specs import RunSpec
 from transrec_core.study.store import Store
@@ -41,13 +41,16 @@ def execute(
     scheduler: str | None = None,
     refresh: bool = False,
 ) -> dict[str, str]:
-    """Makes sure that each specification is recorded in ``store``.
+    """Makes sure that each specification is recorded.
 
     Args:
+        specs: what is to be run.
+        store: where to.
+        data_root: where relative dataset folders start.
         workers: processes of this machine, one thread each; None means one for each core.
         scheduler: address of a Dask scheduler whose workers run instead. Where they share no folder with this
             machine, records come back to it.
-        refresh: run again what was recorded by another version of the code, or is damaged.
+        refresh: run again what was recorded by another version of the code, or can't be used.
 
     Returns:
         The errors of runs that failed, by id; empty if all is well.
@@ -75,7 +78,8 @@ def execute(
             if error is not None:
                 failed[run_id] = error
             if scheduler is None:
-                at_work = f"running {min(count, len(todo))}, failed {len(failed)}{told(forecast.total(todo.values()), count)}"
+                left = time_left(forecast.total(todo.values()), count)
+                at_work = f"running {min(count, len(todo))}, failed {len(failed)}{left}"
             else:  # how many workers there are, and how fast, is the scheduler's affair
                 at_work = f"on Dask, failed {len(failed)}"
             bar.set_postfix_str(at_work)
@@ -89,16 +93,22 @@ def cores() -> int:
 
 
 def is_stale(store: Store, run_id: str) -> bool:
-    """Whether a record was made by another version of the code, or is damaged."""
+    """Whether a record was made by another version of the code, or can't be used."""
     try:
         record = store.read(run_id)
         return bool(record.facts.get("code") != code_version(record.spec))
-    except DamagedRecord:
+    except UnusableRecord:
         return True
 
 
 def attempt(spec: RunSpec, root: Path, data_root: Path, refresh: bool) -> str | None:
     """Runs one specification in a worker.
+
+    Args:
+        spec: what is run.
+        root: the store's folder.
+        data_root: where relative dataset folders start.
+        refresh: run it although it is recorded.
 
     Returns:
         None, or the error as one line, which is then in the store as well.
@@ -153,13 +163,11 @@ def _on_this_machine(
         try:
             with process_pool(count) as pool:
                 while queue or flying:
-                    while queue and len(flying) < room(
-                        flying.values()
-                    ):  # no more than workers: who flies when the pool breaks was at work
-                        flying[
-                            pool.submit(attempt, queue[0], store.root, data_root, queue[0].id() in stale)
-                        ] = queue[0]
-                        queue.popleft()  # only now: a pool that is broken takes nothing
+                    # No more than workers: what flies when the pool breaks was at work.
+                    while queue and len(flying) < room(flying.values()):
+                        spec = queue[0]
+                        task = pool.submit(attempt, spec, store.root, data_root, spec.id() in stale)
+                        flying[task] = queue.popleft()  # only now: a pool that is broken takes nothing
                     for future in wait(flying, return_when=FIRST_COMPLETED).done:
                         error = future.result()
                         yield flying.pop(future).id(), error
@@ -213,9 +221,8 @@ def _on_dask(
             except OSError:
                 raise
             except Exception as reason:  # cancelled: the scheduler is gone
-                raise OSError(
-                    f"the Dask scheduler at {address} is lost ({type(reason).__name__}); start it again and repeat the command"
-                ) from None
+                lost = f"the Dask scheduler at {address} is lost ({type(reason).__name__})"
+                raise OSError(f"{lost}; start it again and repeat the command") from None
             if files and store.files(run_id) != files:  # no shared folder
                 store.adopt(run_id, files)
             yield run_id, message
@@ -233,7 +240,13 @@ def run_many(
     """Runs specifications in parallel processes, one thread each; those already recorded are read.
 
     Args:
+        specs: what is to be run.
+        store: where to.
+        data_root: where relative dataset folders start.
         workers: processes; None means one for each core.
+
+    Returns:
+        Their records, in the order of ``specs``.
 
     Raises:
         UserError: after all others are done, if a run failed; names it and its error.

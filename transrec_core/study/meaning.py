@@ -1,8 +1,8 @@
 """What a piece of code means, as a hash: its syntax tree without all that can't change a result.
 
-Left out are docstrings, comments, annotations, imports, messages of errors, names of files, and what an adapter
-class says of itself for readers. So code may be moved, reformatted and documented, and keeps its hash; with another
-number, operation or order it has another one.
+Left out are docstrings, comments, annotations, imports, messages of errors, names of files, and what an
+adapter class says of itself for readers. So code may be moved, reformatted and documented, and keeps its
+hash; with another number, operation or order it has another one.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def used(module: str) -> frozenset[str]:
     reached, waiting = set[str](), [module]
     while waiting:
         name = waiting.pop()
-        if name not in reached and f"\n{MARK} = True" not in _source(name):
+        if name not in reached:
             reached.add(name)
             waiting += _imports(name)
-    return frozenset(reached)
+    return frozenset(name for name in reached if f"\n{MARK} = True" not in _source(name))

@@ -9,13 +9,14 @@ of its levels a few changes of the specification.
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from transrec_core.base.config import StrictModel
 from transrec_core.base.errors import UserError
-from transrec_core.study.step_sizes import grids
+from transrec_core.study.step_sizes import grids, packaged_table, tuned
 
 
 class Factor(StrictModel):
@@ -112,7 +113,12 @@ class Variant(NamedTuple):
 
 
 class Question(StrictModel):
-    """What a research question compares, and with which seeds of the adaptation."""
+    """What a research question compares.
+
+    Attributes:
+        seeds: of the adaptation.
+        cells: in the order of worth.
+    """
 
     seeds: tuple[int, ...]
     cells: tuple[Cell, ...]
@@ -128,7 +134,8 @@ class Profile(StrictModel):
         questions: by name ("rq1").
         pairs: real data sets, by name.
         factors: what can be varied, by name.
-        step_sizes: name of the file of chosen step sizes.
+        step_sizes: name of the file of chosen step sizes, see :mod:`transrec_core.study.step_sizes`.
+        own_step_sizes: that of a study of one's own, which comes before it.
         tunings: by name, the changes under which further step sizes are chosen.
     """
 
@@ -138,6 +145,7 @@ class Profile(StrictModel):
     pairs: dict[str, Pair] = {}
     factors: dict[str, Factor] = {}
     step_sizes: str = "step_sizes"
+    own_step_sizes: Path | None = None
     tunings: dict[str, dict[str, Any]] = {}
     questions: dict[str, Question]
 
@@ -146,33 +154,60 @@ class Profile(StrictModel):
         for name, question in self.questions.items():
             for cell in question.cells:
                 if cell.pair is not None and cell.pair not in self.pairs:
-                    raise ValueError(
-                        f"question {name}: no pair '{cell.pair}' (there are: {', '.join(self.pairs)})"
-                    )
+                    known = ", ".join(self.pairs)
+                    raise ValueError(f"question {name}: no pair '{cell.pair}' (there are: {known})")
                 for factor in (*cell.vary, *itertools.chain(*cell.cross)):
                     if factor not in self.factors:
+                        known = ", ".join(self.factors)
                         raise ValueError(
-                            f"question {name}, cell {cell.name}: no factor '{factor}' (there are: {', '.join(self.factors)})"
+                            f"question {name}, cell {cell.name}: no factor '{factor}' (there are: {known})"
                         )
-        for name, found in self.factors.items():
-            for level, changes in found.levels.items():
-                if changes.get("tuning", next(iter(self.tunings), None)) not in (*self.tunings, None):
+        for name, varied in self.factors.items():
+            for level, changes in varied.levels.items():
+                tuning = changes.get("tuning")
+                if tuning is not None and tuning not in self.tunings:
+                    known = ", ".join(self.tunings)
                     raise ValueError(
-                        f"factor {name}, level {level}: no tuning '{changes['tuning']}' (there are: {', '.join(self.tunings)})"
+                        f"factor {name}, level {level}: no tuning '{tuning}' (there are: {known})"
                     )
         return self
 
     def controls_of(self, cell: Cell) -> tuple[str, ...]:
-        """The controls that a cell gets."""
-        own = self.pairs[cell.pair].controls if cell.pair else None
-        return self.controls if own is None else own
+        """The controls that a cell gets; only the embedded world has an oracle."""
+        if cell.pair is None:
+            return self.controls
+        chosen = self.pairs[cell.pair].controls
+        return chosen if chosen is not None else tuple(name for name in self.controls if name != "oracle")
 
     def grid_of(self, cell: Cell) -> dict[str, tuple[float, ...]]:
         """The step sizes that each method chooses from in a cell."""
         return self.pairs[cell.pair].grids if cell.pair else grids()
 
+    @property
+    def step_size_tables(self) -> tuple[Path, ...]:
+        """Files of chosen step sizes; what is tuned goes into the first."""
+        packaged = packaged_table(self.step_sizes)
+        return (packaged,) if self.own_step_sizes is None else (self.own_step_sizes, packaged)
+
+    def step_size(self, cell: Cell, method: str, tuning: str | None = None) -> float:
+        """The chosen step size of a method in a cell.
+
+        Args:
+            cell: one of this profile's.
+            method: the method's name.
+            tuning: a name in :attr:`tunings`.
+
+        Raises:
+            Untuned: if it was never tuned.
+        """
+        return tuned(self.step_size_tables, cell.name, method, tuning)
+
     def question(self, name: str, shift: int = 0) -> Question:
-        """A question, its seeds shifted.
+        """A question.
+
+        Args:
+            name: what it is called.
+            shift: is added to its seeds.
 
         Raises:
             UserError: if the profile does not ask it.

@@ -22,14 +22,19 @@ import numpy as np
 from transrec_core.base.errors import UserError
 from transrec_core.base.files import atomic_write
 from transrec_core.evaluation.metrics import CUTOFFS
-from transrec_core.study.record import DamagedRecord, Record
-from transrec_core.study.specs import RunSpec, validated
+from transrec_core.study.record import DamagedRecord, Record, UnusableRecord, understood
+from transrec_core.study.specs import RunSpec
 
 LAST = max(CUTOFFS) + 1
 
 
 class Packed:
-    """One line of a shelf."""
+    """One line of a shelf.
+
+    Args:
+        where: its file and line.
+        line: what stands there.
+    """
 
     def __init__(self, where: str, line: dict[str, Any]) -> None:
         self.where, self.line = where, line
@@ -39,16 +44,18 @@ class Packed:
 
         Raises:
             DamagedRecord: if the line is not what was written.
+            OutdatedRecord: if it is, and its specification means something else by now.
         """
+        line = self.line
         try:
-            if digest(self.line) != self.line.get("sha256"):
+            if digest(line) != line.get("sha256"):
                 raise ValueError("the line is not what was written (checksum)")
-            spec = validated(self.line["spec"], self.where)
-            if spec.id() != self.line["id"]:
-                raise ValueError("a default of the specification has changed since")
-            ranks = np.frombuffer(lzma.decompress(base64.b85decode(self.line["ranks"])), dtype=np.uint8)
-            return spec, {"id": self.line["id"], **self.line["facts"]}, ranks
-        except (ValueError, KeyError, lzma.LZMAError, UserError) as error:
+            spec = understood(line["spec"], line["id"], self.where)
+            ranks = np.frombuffer(lzma.decompress(base64.b85decode(line["ranks"])), dtype=np.uint8)
+            return spec, {"id": line["id"], **line["facts"]}, ranks
+        except UnusableRecord:
+            raise
+        except (ValueError, KeyError, lzma.LZMAError) as error:
             raise DamagedRecord(self.where, str(error).splitlines()[0]) from None
 
 
@@ -80,8 +87,17 @@ def pack(record: Record) -> dict[str, Any]:
 
 
 def write_shelf(records: Iterable[Record], folder: Path) -> int:
-    """Packs records into ``folder``, by the first digit of their ids; files that are there already are
-    replaced. Returns the bytes written.
+    """Packs records, by the first digit of their ids; files of an earlier shelf are replaced.
+
+    Args:
+        records: what is packed.
+        folder: where to.
+
+    Returns:
+        The bytes written.
+
+    Raises:
+        UserError: if the folder holds unpacked records.
     """
     if any(folder.glob("*/record.json")):
         raise UserError(
@@ -93,31 +109,41 @@ def write_shelf(records: Iterable[Record], folder: Path) -> int:
     for old in folder.glob("?.jsonl"):
         if old.stem not in lines:
             old.unlink()
-    for first, found in lines.items():
-        atomic_write(folder / f"{first}.jsonl", "".join(found))
-    return sum(len(line) for found in lines.values() for line in found)
+    for first, texts in lines.items():
+        atomic_write(folder / f"{first}.jsonl", "".join(texts))
+    return sum(len(text) for texts in lines.values() for text in texts)
 
 
 def source_facts(store: Path) -> dict[str, Any]:
-    """What is known of the source models that a store holds, or that its packed records came from, by id:
-    steps, best step, validation HR@10.
+    """What is known of the source models that a store holds, or that its packed records came from.
+
+    Args:
+        store: its folder.
+
+    Returns:
+        "steps", "best step" and "validation HR@10" by id.
     """
-    found = {
+    provenance = {
         p.parent.name: json.loads(p.read_text(encoding="utf-8"))["provenance"]
         for p in sorted(store.glob("sources/*/config.json"))
     }
     return _noted(store / "sources.json") | {
         name: {key: facts[key] for key in ("steps", "best step", "validation HR@10")}
-        for name, facts in found.items()
+        for name, facts in provenance.items()
     }
 
 
 def encoder_builds(store: Path) -> dict[str, Any]:
-    """What is known of the encoders that were built in a store, or that its packed records came from, by
-    name: recipe, items, checksum, seconds.
+    """What is known of the encoders that were built in a store, or that its packed records came from.
+
+    Args:
+        store: its folder.
+
+    Returns:
+        The content of build.json (recipe, items, checksum, seconds) by name.
     """
-    found = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(store.glob("encoders/*/build.json"))]
-    return _noted(store / "encoders.json") | {facts.pop("encoder"): facts for facts in found}
+    builds = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(store.glob("encoders/*/build.json"))]
+    return _noted(store / "encoders.json") | {facts.pop("encoder"): facts for facts in builds}
 
 
 def _noted(path: Path) -> dict[str, Any]:
@@ -125,17 +151,20 @@ def _noted(path: Path) -> dict[str, Any]:
 
 
 def read_shelf(folder: Path) -> dict[str, Packed]:
-    """The packed records of a folder by id.
+    """The packed records of a folder by id, their content not looked at yet.
+
+    Args:
+        folder: any folder; without packed records the answer is empty.
 
     Raises:
         UserError: if a line is not JSON; names file and line.
     """
-    found = {}
+    shelf = {}
     for path in sorted(folder.glob("*.jsonl")):
         for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             try:
                 line = json.loads(text)
-                found[str(line["id"])] = Packed(f"{path}, line {number}", line)
+                shelf[str(line["id"])] = Packed(f"{path}, line {number}", line)
             except (ValueError, KeyError, TypeError):
                 raise UserError(f"{path}, line {number}: not a packed record; restore the file") from None
-    return found
+    return shelf

@@ -1,7 +1,7 @@
 """The shipped source models of the embedded world: built from the profiles' own specifications, and checked
 bit for bit.
 
-`python -m transrec_core.study.run.sources` builds those that are missing; `--check` builds all again beside
+`python -m transrec_core.study.sources` builds those that are missing; `--check` builds all again beside
 them and compares.
 """
 
@@ -29,14 +29,14 @@ FOLDER = ASSETS / "source"
 
 def wanted() -> dict[str, RunSpec]:
     """The source models that the shipped profiles start from, by their content hash."""
-    found = {}
+    specs = {}
     for name in ("laptop", "smoke", "study"):
         profile = load_profile(name)
         for question in profile.questions.values():
             for cell in question.cells:
                 spec = run_spec(profile, cell, "frozen", seed=0)
-                found[spec.source_id()] = spec
-    return found
+                specs[spec.source_id()] = spec
+    return specs
 
 
 def _build(spec: RunSpec, folder: Path) -> str:
@@ -46,7 +46,14 @@ def _build(spec: RunSpec, folder: Path) -> str:
 
 
 def build(folder: Path = FOLDER) -> dict[str, str]:
-    """Builds the missing source models into ``folder``, two at a time, and returns the SHA-256 of all."""
+    """Builds the missing source models, two at a time.
+
+    Args:
+        folder: where to.
+
+    Returns:
+        SHA-256 of the weights of all, by id.
+    """
     specs = [spec for name, spec in wanted().items() if not (folder / name / "config.json").exists()]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         list(pool.map(_build, specs, [folder] * len(specs)))

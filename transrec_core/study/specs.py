@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from transrec_core.adapters.config import AdapterConfig
-from transrec_core.base.config import StrictModel
+from transrec_core.base.config import StrictModel, first_problem
 from transrec_core.base.errors import UserError
 from transrec_core.base.hashing import content_hash
 from transrec_core.data.loading import DataSpec
@@ -29,11 +30,14 @@ LATER: dict[str, dict[str, Any]] = {
 Strategy = Literal[
     "full", "adapter", "head", "frozen", "scratch", "untrained", "popularity", "item_id", "oracle", "nearest"
 ]
+STRATEGIES: tuple[str, ...] = get_args(Strategy)
 #: Strategies that start from the source model, and those that train.
 FROM_SOURCE = ("full", "adapter", "head", "frozen")
 TRAINED = ("full", "adapter", "head", "scratch", "item_id")
 #: Those that read no item's content.
 WITHOUT_CONTENT = ("popularity", "item_id", "oracle")
+#: Encoders whose words are not those of the embedded world's titles.
+_REAL_WORDS = ("minilm", "mlm-bert")
 
 
 class SourceSpec(StrictModel):
@@ -56,9 +60,8 @@ class RunSpec(StrictModel):
     Attributes:
         target: the target domain.
         source: how the model was pretrained.
-        encoder: "world" (the shipped general-stage encoder), "minilm" (optional extra), "fresh-vit" (random
-            weights), "mae-vit" or "mlm-bert" (built here from dataset folders, see encoders.py), a folder or
-            a hub name.
+        encoder: "world" (the embedded world's own), "minilm" (optional extra), "fresh-vit" (random weights),
+            "mae-vit" or "mlm-bert" (built here from dataset folders), a folder or a hub name.
         model: shape and objective.
         strategy: ``full`` trains everything, ``adapter`` an adapter, ``head`` the projection only, ``frozen``
             nothing; ``scratch`` trains everything from the weights that the source stage started from (no
@@ -85,7 +88,8 @@ class RunSpec(StrictModel):
             raise ValueError("'adapter' is set if, and only if, strategy is 'adapter'")
         if self.target.modality != self.source.data.modality:
             raise ValueError(
-                "source and target have different modalities; set both (target.modality, source.data.modality)"
+                "source and target have different modalities; "
+                "set both (target.modality, source.data.modality)"
             )
         if self.strategy == "oracle" and not self.target.is_world:
             raise ValueError("only the embedded world has an oracle")
@@ -120,8 +124,43 @@ def _hashed(fields: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def check_data(spec: RunSpec) -> None:
+    """Refuses a run whose data and encoder don't go together. What is on record already can still be read.
+
+    Args:
+        spec: what is to be run.
+
+    Raises:
+        UserError: one line with the field and the way out.
+    """
+    source, target, encoder = spec.source.data, spec.target, spec.encoder
+    if spec.strategy in WITHOUT_CONTENT:
+        return
+    if target.modality == "id":
+        raise UserError(
+            f"modality 'id' has no content for {spec.method} to read; choose text or image, "
+            f"or strategy item_id or popularity"
+        )
+    if spec.strategy in FROM_SOURCE and source.is_world != target.is_world:
+        raise UserError(
+            f"source '{source.folder}' and target '{target.folder}': one is the embedded world; name two "
+            f"dataset folders (--source and --target; source.data.folder and target.folder in a file)"
+        )
+    if encoder == "world" and not target.is_world:
+        raise UserError(
+            f"encoder 'world' reads nothing but the embedded world; name one for '{target.folder}' "
+            f"(--encoder: minilm, mae-vit, mlm-bert, fresh-vit, a folder or a hub name; encoder in a file)"
+        )
+    if encoder in _REAL_WORDS and target.modality == "text" and target.is_world:
+        raise UserError(f"encoder '{encoder}' does not know the embedded world's words; choose 'world'")
+
+
 def validated(fields: dict[str, Any], origin: str) -> RunSpec:
     """A RunSpec from plain data.
+
+    Args:
+        fields: as in a YAML file.
+        origin: where they are from, for the message.
 
     Raises:
         UserError: one line with the origin, the field, and what is wrong.
@@ -129,48 +168,55 @@ def validated(fields: dict[str, Any], origin: str) -> RunSpec:
     try:
         return RunSpec.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{origin}: {where + ': ' if where else ''}{message}") from None
+        raise UserError(f"{origin}: {first_problem(error)}") from None
 
 
-def read_spec(path: str | Path, changes: list[str] | None = None) -> RunSpec:
-    """Reads a YAML specification and applies ``key.subkey=value`` changes.
+def read_spec(path: str | Path, changes: Sequence[str] = ()) -> RunSpec:
+    """Reads a YAML specification and applies changes.
+
+    Args:
+        path: the file.
+        changes: see :func:`with_changes`.
 
     Raises:
         UserError: if the file is missing or not YAML, a key is unknown (the nearest is named), or a value is
             not fit.
     """
-    fields = read_yaml(Path(path), "a run's specification")
-    return validated(with_changes(fields, changes or []), str(path))
+    return validated(with_changes(read_yaml(Path(path), "a run's specification"), changes), str(path))
 
 
-def read_yaml(path: Path, what: str) -> dict[str, Any]:
+def read_yaml(path: Path, content: str) -> dict[str, Any]:
     """The mapping in a YAML file; an empty file is an empty mapping.
 
+    Args:
+        path: the file.
+        content: what it should hold, in words.
+
     Raises:
-        UserError: if the file is missing, is not YAML, or holds something else; ``what`` says what it should
-            hold.
+        UserError: if the file is missing, is not YAML, or holds something else.
     """
     try:
         fields = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; give a YAML file with {what}") from None
+        raise UserError(f"{path}: no such file; give a YAML file with {content}") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder; give the YAML file in it") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(fields, dict):
-        raise UserError(f"{path}: {what} is a mapping of keys to values, not a {type(fields).__name__}")
+        raise UserError(f"{path}: {content} is a mapping of keys to values, not a {type(fields).__name__}")
     return fields
 
 
-def with_changes(fields: dict[str, Any], changes: list[str]) -> dict[str, Any]:
-    """Applies ``a.b=value`` (value in YAML) to nested dictionaries, and returns them.
+def with_changes(fields: dict[str, Any], changes: Iterable[str]) -> dict[str, Any]:
+    """Applies changes to nested dictionaries, in place, and returns them.
+
+    Args:
+        fields: as in a YAML file.
+        changes: "a.b=value" each, the value in YAML.
 
     Raises:
-        UserError: if a change has no "=", or goes through something that has no keys.
+        UserError: if a change has no "=", its value is no YAML, or it goes through something without keys.
     """
     for change in changes:
         key, equals, text = change.partition("=")
@@ -183,5 +229,8 @@ def with_changes(fields: dict[str, Any], changes: list[str]) -> dict[str, Any]:
             place = place[part]
             if not isinstance(place, dict):
                 raise UserError(f"--set {change}: '{part}' has no keys of its own")
-        place[parts[-1]] = yaml.safe_load(text)
+        try:
+            place[parts[-1]] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UserError(f"--set {change}: '{text}' is no YAML value; quote it") from None
     return fields

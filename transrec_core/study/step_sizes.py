@@ -1,29 +1,37 @@
-"""Step sizes: what is tried, and what was chosen on which figures (``profiles/step_sizes*.yaml``)."""
+"""Step sizes: what is tried, and what was chosen on which figures.
+
+A table of chosen step sizes is a YAML file that ``transrec tune`` writes: {cell, or cell and tuning:
+{method: {"chosen", "valid NDCG@10", "best step"}}}. Each profile has one in ``profiles/``; a study of one's
+own has one beside its own file.
+"""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from transrec_core.adapters.base import MATRICES
 from transrec_core.adapters.registry import METHODS
 from transrec_core.base.errors import UserError
+from transrec_core.study.specs import read_yaml
 
 PROFILES = Path(__file__).parent / "profiles"
-#: How the names of the files of chosen step sizes begin; each profile says which is its own.
+#: How the names of the profiles' tables begin; each profile says which is its own.
 STEP_SIZES = "step_sizes"
 #: Of the runs that choose; no other run has it.
 TUNING_SEED = 0
 
 
-def grids() -> dict[str, tuple[float, ...]]:
-    """Peak step sizes to choose from by method, of equal length (see book/protocol.md); one number for all
-    that trains.
+class Untuned(UserError):
+    """A method whose step size was not chosen yet."""
 
-    An adapter's are those of its class; the rest stands here.
+
+def grids() -> dict[str, tuple[float, ...]]:
+    """Peak step sizes to choose from in the embedded world, by method; one number for all that trains.
+
+    They are of equal length (see book/protocol.md). An adapter's are those of its class, the rest is here.
     """
     return {
         "full": (1e-3, 2e-3, 4e-3, 8e-3),
@@ -34,38 +42,62 @@ def grids() -> dict[str, tuple[float, ...]]:
     }
 
 
-class Untuned(UserError):
-    """A method whose step size was not chosen yet."""
+def packaged_table(name: str) -> Path:
+    """The file of a profile's chosen step sizes.
+
+    Args:
+        name: as the profile's ``step_sizes`` has it.
+    """
+    return PROFILES / f"{name}.yaml"
+
+
+def study_table(study: Path) -> Path:
+    """The file of the step sizes chosen for a study of one's own: beside it, OWN.step_sizes.yaml."""
+    return study.with_suffix(f".{STEP_SIZES}.yaml")
+
+
+def read_step_sizes(path: Path) -> dict[str, Any]:
+    """A table of chosen step sizes; empty if it is not there. Not to be changed."""
+    return _parsed(path, path.stat().st_mtime_ns) if path.is_file() else {}
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed(path: Path, changed: int) -> dict[str, Any]:
+    return read_yaml(path, "a table of chosen step sizes, as `transrec tune` writes it")
 
 
 def step_sizes() -> dict[str, Any]:
-    """What :func:`tune` wrote for all profiles: {cell, or cell and tuning: {method: {"chosen", "valid
-    NDCG@10", "best step"}}}. Not to be changed.
-    """
-    found: dict[str, Any] = {}
+    """The tables of all profiles in one. Not to be changed."""
+    table: dict[str, Any] = {}
     for path in sorted(PROFILES.glob(f"{STEP_SIZES}*.yaml")):
-        found |= read_step_sizes(path, path.stat().st_mtime_ns)
-    return found
-
-
-@functools.lru_cache(maxsize=4)
-def read_step_sizes(path: Path, changed: int) -> dict[str, Any]:
-    return dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        table |= read_step_sizes(path)
+    return table
 
 
 def tuning_name(cell: str, tuning: str | None) -> str:
-    """Key of the step sizes of a cell (by name), under a tuning of its own if it names one."""
+    """Key of the step sizes of a cell.
+
+    Args:
+        cell: its name.
+        tuning: a tuning of its own, if a factor names one.
+    """
     return cell if tuning is None else f"{cell}-{tuning}"
 
 
-def tuned(cell: str, method: str, tuning: str | None = None) -> float:
-    """The chosen step size of a method in a cell (by name).
+def tuned(tables: Iterable[Path], cell: str, method: str, tuning: str | None = None) -> float:
+    """The chosen step size of a method in a cell.
+
+    Args:
+        tables: files of chosen step sizes; the first that has it counts.
+        cell: the cell's name.
+        method: the method's name.
+        tuning: see :func:`tuning_name`.
 
     Raises:
         Untuned: if it was never tuned.
     """
     name = tuning_name(cell, tuning)
-    try:
-        return float(step_sizes()[name][method]["chosen"])
-    except KeyError:
-        raise Untuned(f"{method} has no step size for {name}; `transrec tune` chooses one") from None
+    for path in tables:
+        if method in (chosen := read_step_sizes(path).get(name, {})):
+            return float(chosen[method]["chosen"])
+    raise Untuned(f"{method} has no step size for {name}; `transrec tune` chooses one")

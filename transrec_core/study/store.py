@@ -1,11 +1,14 @@
 """Records on disk: one folder a run, named by its specification's content hash, written whole or not at all.
 
-STORE/<id>/spec.yaml      the specification, ready for `transrec run` STORE/<id>/ranks.npy      rank of each
-test case's target STORE/<id>/record.json    metrics, costs, versions, checksums; written last: a run is
-recorded if and only if this is there STORE/<id>/failure.json   the error of a run that failed; gone once it
-succeeds STORE/<id>/checkpoint.safetensors   while a run is under way STORE/*.jsonl             packed records
-(see shelf.py), which can only be read STORE/sources, features   artefacts that runs share; STORE/locks: who
-is at work
+STORE/<id>/spec.yaml               the specification, ready for `transrec run`
+STORE/<id>/ranks.npy               rank of each test case's target
+STORE/<id>/record.json             metrics, costs, versions, checksums; written last: a run is recorded
+                                   if and only if this is there
+STORE/<id>/failure.json            the error of a run that failed; gone once it succeeds
+STORE/<id>/checkpoint.safetensors  while a run is under way
+STORE/*.jsonl                      packed records (see shelf.py), which can only be read
+STORE/sources, features            artefacts that runs share
+STORE/locks                        runs under way
 """
 
 from __future__ import annotations
@@ -24,9 +27,9 @@ import yaml
 from transrec_core.base.errors import UserError
 from transrec_core.base.files import atomic_path, atomic_write
 from transrec_core.evaluation.metrics import metrics
-from transrec_core.study.record import DamagedRecord, Record, seal
+from transrec_core.study.record import DamagedRecord, Record, UnusableRecord, seal, understood
 from transrec_core.study.shelf import Packed, read_shelf
-from transrec_core.study.specs import RunSpec, validated
+from transrec_core.study.specs import RunSpec
 
 #: What is kept of a run, in the order in which it is written.
 FILES = ("spec.yaml", "ranks.npy", "failure.json", "record.json")
@@ -37,12 +40,17 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Store:
-    """A folder of records."""
+    """A folder of records.
+
+    Args:
+        root: the folder; it is made when the first record is written.
+    """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
 
     def folder(self, run_id: str) -> Path:
+        """Where a run's files are, or would be."""
         return self.root / run_id
 
     @cached_property
@@ -51,6 +59,7 @@ class Store:
         return read_shelf(self.root)
 
     def has(self, run_id: str) -> bool:
+        """Whether a run is recorded, packed or not."""
         return (self.folder(run_id) / "record.json").is_file() or run_id in self.packed
 
     def ids(self) -> list[str]:
@@ -60,20 +69,24 @@ class Store:
     def write(self, spec: RunSpec, facts: dict[str, Any], ranks: np.ndarray) -> Record:
         """Writes a record; record.json comes last and holds the checksums of the ranks and of itself with
         the specification.
+
+        Args:
+            spec: what was run.
+            facts: what is known of the run.
+            ranks: rank of each test case's target [cases].
         """
         buffer = io.BytesIO()
         ranks = ranks.astype(np.uint16 if ranks.max(initial=0) < 2**16 else np.int32)
         np.save(buffer, ranks, allow_pickle=False)
         facts = {**facts, "ranks_sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
-        facts["sha256"] = seal(spec, facts)
-        self.adopt(
-            spec.id(),
-            {
-                "spec.yaml": yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False).encode(),
-                "ranks.npy": buffer.getvalue(),
-                "record.json": (json.dumps(facts, indent=2) + "\n").encode(),
-            },
-        )
+        fields = spec.model_dump(mode="json")
+        facts["sha256"] = seal(fields, facts)
+        files = {
+            "spec.yaml": yaml.safe_dump(fields, sort_keys=False).encode(),
+            "ranks.npy": buffer.getvalue(),
+            "record.json": (json.dumps(facts, indent=2) + "\n").encode(),
+        }
+        self.adopt(spec.id(), files)
         return Record(spec, facts, ranks)
 
     def files(self, run_id: str) -> dict[str, bytes]:
@@ -85,17 +98,18 @@ class Store:
         }
 
     def adopt(self, run_id: str, files: dict[str, bytes]) -> None:
-        """Writes a record, or a failure, from the contents of its files. An old record stays until all of
-        the new one is on disk.
+        """Writes a record, or a failure. An old record stays until all of the new one is on disk.
+
+        Args:
+            run_id: its id.
+            files: contents by name, see :data:`FILES`.
         """
         folder = self.folder(run_id)
         with ExitStack() as stack:  # is left in reverse order: record.json, entered first, is renamed last
             for name in reversed([name for name in FILES if name in files]):
                 stack.enter_context(atomic_path(folder / name)).write_bytes(files[name])
-            if "record.json" in files:
-                (folder / "record.json").unlink(
-                    missing_ok=True
-                )  # while the other files are of two runs, it does not hold
+            if "record.json" in files:  # while the other files are of two runs, it does not hold
+                (folder / "record.json").unlink(missing_ok=True)
         if "record.json" in files:
             for left in ("checkpoint.safetensors", "failure.json"):
                 (folder / left).unlink(missing_ok=True)
@@ -104,74 +118,87 @@ class Store:
         """Reads a record by its id or an unambiguous beginning of it.
 
         Raises:
-            UserError: if there is none, or its files are damaged (then a :class:`DamagedRecord`).
+            UserError: if there is none, or it can't be used (then an :class:`UnusableRecord`).
         """
-        found = (
-            [run_id]
-            if run_id and self.has(run_id)
-            else [known for known in self.ids() if run_id and known.startswith(run_id)]
+        matches = (
+            [run_id] if self.has(run_id) else [known for known in self.ids() if known.startswith(run_id)]
         )
-        if len(found) != 1:
-            many = (
-                f"several runs begin with '{run_id}': {', '.join(found)}" if found else f"no run '{run_id}'"
-            )
-            raise UserError(f"{self.root}: {many}; `transrec runs` lists them")
-        folder = self.folder(found[0])
+        if not run_id or not matches:
+            raise UserError(f"{self.root}: no run '{run_id}'; `transrec runs` lists them")
+        if len(matches) > 1:
+            raise UserError(f"{self.root}: several runs begin with '{run_id}': {', '.join(matches)}")
+        folder = self.folder(matches[0])
         if not (folder / "record.json").is_file():
-            packed = self.packed[found[0]]
-            return Record(*packed.read())
+            return Record(*self.packed[matches[0]].read())
         try:
-            facts = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-            fields = yaml.load((folder / "spec.yaml").read_text(encoding="utf-8"), _LOADER)
-            spec = validated(fields, str(folder / "spec.yaml"))
-            data = (folder / "ranks.npy").read_bytes()
-            if hashlib.sha256(data).hexdigest() != facts["ranks_sha256"]:
-                raise ValueError("ranks.npy is not what was written (checksum)")
-            ranks = np.load(io.BytesIO(data), allow_pickle=False)
-            if facts.get("sha256", None if "code" in facts else seal(spec, facts)) != seal(
-                spec, facts
-            ):  # older records have neither
-                raise ValueError("record.json or spec.yaml is not what was written (checksum)")
-            wrong = [
-                name for name, value in metrics(ranks).items() if abs(facts["metrics"][name] - value) > 1e-9
-            ]
-            if wrong:
-                raise ValueError(f"{wrong[0]} is not what the ranks give")
-            if spec.id() != folder.name:
-                raise ValueError("spec.yaml is not of this run, or a default has changed since")
-            return Record(spec, facts, ranks)
-        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, UserError) as error:
+            return _read(folder)
+        except UnusableRecord:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
             raise DamagedRecord(folder, str(error).splitlines()[0]) from None
 
-    def scan(self) -> tuple[list[Record], dict[str, str]]:
-        """All sound records, oldest first, and what is wrong with the others by id."""
-        records, damaged = [], {}
+    def survey(self) -> tuple[list[Record], dict[str, UnusableRecord]]:
+        """All records that can be used, oldest first, and the others' errors by id."""
+        records, unusable = [], {}
         for run_id in self.ids():
             try:
                 records.append(self.read(run_id))
-            except DamagedRecord as error:
-                damaged[run_id] = error.reason
-        return sorted(records, key=lambda r: (r.facts["finished"], r.id)), damaged
+            except UnusableRecord as error:
+                unusable[run_id] = error
+        return sorted(records, key=_age), unusable
+
+    def scan(self) -> tuple[list[Record], dict[str, str]]:
+        """All records that can be used, oldest first, and what is wrong with the others by id."""
+        records, unusable = self.survey()
+        return records, {run_id: error.reason for run_id, error in unusable.items()}
 
     def all(self) -> list[Record]:
         """All records, oldest first.
 
         Raises:
-            UserError: if one is damaged.
+            UnusableRecord: if one can't be used.
         """
-        return sorted((self.read(run_id) for run_id in self.ids()), key=lambda r: (r.facts["finished"], r.id))
+        return sorted((self.read(run_id) for run_id in self.ids()), key=_age)
 
     def write_failure(self, spec: RunSpec, facts: dict[str, Any]) -> None:
-        """Records that a run failed, and why."""
-        atomic_write(
-            self.folder(spec.id()) / "spec.yaml",
-            yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False),
-        )
-        atomic_write(self.folder(spec.id()) / "failure.json", json.dumps(facts, indent=2) + "\n")
+        """Records that a run failed, and why.
+
+        Args:
+            spec: what was run.
+            facts: its id, error and time.
+        """
+        folder, fields = self.folder(spec.id()), spec.model_dump(mode="json")
+        atomic_write(folder / "spec.yaml", yaml.safe_dump(fields, sort_keys=False))
+        atomic_write(folder / "failure.json", json.dumps(facts, indent=2) + "\n")
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """What is known of failed runs, by id; a run that has succeeded since is not among them."""
-        found = {p.parent.name: p for p in self.root.glob("*/failure.json") if not self.has(p.parent.name)}
+        paths = sorted(self.root.glob("*/failure.json"))
         return {
-            run_id: json.loads(path.read_text(encoding="utf-8")) for run_id, path in sorted(found.items())
+            path.parent.name: json.loads(path.read_text(encoding="utf-8"))
+            for path in paths
+            if not self.has(path.parent.name)
         }
+
+
+def _age(record: Record) -> tuple[str, str]:
+    return str(record.facts["finished"]), record.id
+
+
+def _read(folder: Path) -> Record:
+    """A record from its folder, after all checks."""
+    facts = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    fields = yaml.load((folder / "spec.yaml").read_text(encoding="utf-8"), _LOADER)
+    data = (folder / "ranks.npy").read_bytes()
+    if hashlib.sha256(data).hexdigest() != facts["ranks_sha256"]:
+        raise ValueError("ranks.npy is not what was written (checksum)")
+    sealed = facts.get("sha256") or "code" in facts  # the oldest records have neither
+    if sealed and facts.get("sha256") != seal(fields, facts):
+        raise ValueError("record.json or spec.yaml is not what was written (checksum)")
+    ranks = np.load(io.BytesIO(data), allow_pickle=False)
+    for name, value in metrics(ranks).items():
+        if abs(facts["metrics"][name] - value) > 1e-9:
+            raise ValueError(f"{name} is not what the ranks give")
+    if facts["id"] != folder.name:
+        raise ValueError(f"its files are of another run, {facts['id']}")
+    return Record(understood(fields, folder.name, folder), facts, ranks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from transrec_core.base.config import StrictModel, first_problem
 from transrec_core.base.errors import UserError
@@ -16,7 +16,7 @@ Cache = Literal["fp32", "fp16", "off"]
 
 class StepSizes(StrictModel):
     """Peak learning rate of each part; a part that does not train is not touched. The defaults suit a
-    pretrained encoder of usual size.
+    pretrained encoder of usual size. One number in place of the mapping stands for all parts.
 
     Attributes:
         encoder: the backbone of the item encoder, or the table of item IDs.
@@ -29,6 +29,14 @@ class StepSizes(StrictModel):
     head: float = Field(1e-3, ge=0)
     user: float = Field(1e-3, ge=0)
     adapter: float = Field(1e-3, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_for_all(cls, data: Any) -> Any:
+        try:
+            return data if isinstance(data, bool) else dict.fromkeys(cls.model_fields, float(data))
+        except (TypeError, ValueError):
+            return data
 
 
 class TrainSpec(StrictModel):
@@ -73,6 +81,11 @@ class TrainSpec(StrictModel):
     cache_gb: float = Field(8.0, ge=0)
     checkpointing: bool = False
     accumulate: int = Field(1, ge=1)
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML reads a bare off as false
 
     @model_validator(mode="after")
     def _budget_in_order(self) -> TrainSpec:

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from transrec_core.base.errors import UserError
 from transrec_core.data.batching import Batch, Batcher
-from transrec_core.data.catalog import Parts
 from transrec_core.data.domain import Domain
+from transrec_core.data.parts import Parts
 from transrec_core.evaluation.metrics import metrics
 from transrec_core.evaluation.ranking import model_ranks
 from transrec_core.models.transrec import TransRec
@@ -139,9 +139,7 @@ class Trainer:
                     if on_evaluation is not None:
                         on_evaluation(self.progress)
         self.restore_best()
-        remember = getattr(self.model, "remember", None)
-        if remember is not None:  # the catalogue, so that the model can recommend from it
-            remember(self.domain)
+        self.model.remember(self.domain)
         return self.progress
 
     @property

