@@ -69,12 +69,8 @@ class Trainer:
     ) -> None:
         self.model, self.domain, self.spec = model, domain, spec or TrainSpec()
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
-        model.remember(domain)
-        spec, groups = self.spec, model.parameter_groups()
-        if not groups:
-            raise UserError(
-                "nothing to train: no parameter is trainable (strategy 'frozen' needs no training)"
-            )
+        spec = self.spec
+        model.remember(domain)  # also refuses items that its encoder can't read
         self.accelerator = Accelerator()
         shard = self.accelerator.process_index, self.accelerator.num_processes
         if spec.accumulate > 1 and shard[1] > 1:
@@ -86,10 +82,8 @@ class Trainer:
         # Precision is this run's own: accelerate's setting belongs to the process and could not change from
         # one run to the next.
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=spec.precision == "bf16")
-        model.to(self.device).train()
-        options = [{"params": p, "lr": getattr(spec.lr, role)} for role, p in groups.items()]
-        optimizer = torch.optim.AdamW(options, weight_decay=spec.weight_decay, fused=True)
-        self._peaks: list[float] = [group["lr"] for group in options]
+        optimizer = _adamw(model.to(self.device).train(), spec)
+        self._peaks: list[float] = [group["lr"] for group in optimizer.param_groups]
         self.wrapped, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.batcher = Batcher(
             domain.split.train,
@@ -247,6 +241,15 @@ class Trainer:
     def _bar(self, show: bool) -> tqdm[Any]:
         initial, total = self.progress.step, self.spec.steps
         return tqdm(total=total, initial=initial, disable=not show, unit="step", leave=False)
+
+
+def _adamw(model: TransRec, spec: TrainSpec) -> torch.optim.AdamW:
+    # A group of parameters for each role, with its peak learning rate.
+    groups = model.parameter_groups()
+    if not groups:
+        raise UserError("nothing to train: no parameter is trainable (strategy 'frozen' needs no training)")
+    options = [{"params": p, "lr": getattr(spec.lr, role)} for role, p in groups.items()]
+    return torch.optim.AdamW(options, weight_decay=spec.weight_decay, fused=True)
 
 
 def fit(
