@@ -1,6 +1,6 @@
 """K-Adapter: small transformers beside the backbone, that read some of its layers.
 
-Each adapter narrows the states of one backbone layer, added to what the adapter before it gave, runs two small
+Each adapter narrows the states of one backbone layer, with what the one before it gave, runs two small
 transformer layers over them and widens them again; at the end, the last adapter's states and the backbone's
 are mixed. Nothing inside the backbone changes. The mix starts as the backbone's own states (its matrix is the
 identity beside zero), so at the start nothing changes.
