@@ -70,7 +70,7 @@ study: $(STAMP)  ## the missing runs on the embedded world (all: an hour and a h
 	$(BIN)/transrec pack results/study --store runs/study
 
 reliability: $(STAMP)  ## kill a study many times, simulate the statistics (a quarter of an hour)
-	$(BIN)/python benchmarks/survival.py --out results/benchmarks/survival.json
+	$(BIN)/python -m benchmarks.survival --out results/benchmarks/survival.json
 	$(BIN)/python benchmarks/calibration.py --out results/benchmarks/calibration.json
 
 # The questions of profiles/real.yaml in the order of worth; what comes first is complete, and packed, before

@@ -78,8 +78,8 @@ def main() -> None:
         }
         covered = comparable = families = 0
         for repeat in range(arguments.repeats):
-            found = paired_difference(*draw(rng, seeds, arguments.users, 0.0, spread))
-            covered += found.low <= truth[0.0] <= found.high
+            at_zero = paired_difference(*draw(rng, seeds, arguments.users, 0.0, spread))
+            covered += at_zero.low <= truth[0.0] <= at_zero.high
             at_margin = paired_difference(*draw(rng, seeds, arguments.users, margin, spread))
             comparable += verdict(at_margin, truth[margin]) == "comparable"
             if repeat % 4 == 0:

@@ -32,8 +32,9 @@ from transrec_core.data.domain import Domain
 from transrec_core.data.interactions import Interactions
 from transrec_core.models import ModelSpec, TransRec, fresh_backbone
 from transrec_core.study.provenance import environment
-from transrec_core.training.costs import Stepper, peak_bytes
+from transrec_core.training.costs import peak_bytes, standing_bytes
 from transrec_core.training.spec import TrainSpec
+from transrec_core.training.trainer import Trainer
 
 TOKENS, WORDS = 30, 30522
 GOAL = 0.35
@@ -86,11 +87,11 @@ def model(method: str, device: torch.device, tiny: bool) -> TransRec:
         },
         0,
     )
-    found = TransRec.from_backbone(backbone, ModelSpec(), 0)
+    network = TransRec.from_backbone(backbone, ModelSpec(), 0)
     if method != "full":
-        found.add_adapter("a", AdapterConfig(method=method))
-        found.train_adapter("a")
-    return found.to(device)
+        network.add_adapter("a", AdapterConfig(method=method))
+        network.train_adapter("a")
+    return network.to(device)
 
 
 def waits(function: Callable[[], Any]) -> int | None:
@@ -109,27 +110,26 @@ def measure(
     method: str, compiled: bool, device: torch.device, rate: float, tiny: bool, repeats: int
 ) -> dict[str, Any]:
     """One line of the table."""
-    net = model(method, device, tiny)
+    network = model(method, device, tiny)
     if compiled:
-        net.item_encoder.backbone.compile()  # type: ignore[union-attr]
-    stepper = Stepper(
-        net, domain(300 if tiny else 20_000), TrainSpec(batch_size=64, precision="bf16", loss="batch")
-    )
-    stepper.step()
+        network.item_encoder.backbone.compile()  # type: ignore[union-attr]
+    spec = TrainSpec(batch_size=64, precision="bf16", loss="batch")
+    trainer = Trainer(network, domain(300 if tiny else 20_000), spec)
+    trainer.step()
     with FlopCounterMode(display=False) as counter:
         if not compiled:
-            stepper.step()
-    time_of_step = seconds(stepper.step, repeats)
-    items = statistics.mean(len(stepper.batcher.batch(n).items) for n in range(10))
+            trainer.step()
+    time_of_step = seconds(trainer.step, repeats)
+    items = statistics.mean(len(trainer.batcher.batch(n).items) for n in range(10))
     return {
         "method": method + (", torch.compile" if compiled else ""),
         "seconds": time_of_step,
         "items": items,
         "tokens a second": items * TOKENS / time_of_step,
-        "peak GB": (peak_bytes(stepper.step) + stepper.standing_bytes()) / 1e9,
+        "peak GB": (peak_bytes(trainer.step) + standing_bytes(network)) / 1e9,
         "operations": counter.get_total_flops() or None,
         "share of matrix rate": counter.get_total_flops() / time_of_step / rate or None,
-        "waits in a step": waits(stepper.step),
+        "waits in a step": waits(trainer.step),
     }
 
 
@@ -158,9 +158,11 @@ def main() -> None:
         row = measure(method, compiled, device, rate, arguments.tiny, 3 if arguments.tiny else 20)
         rows.append(row)
         share = row["share of matrix rate"]
+        of_rate = "" if share is None else f"{100 * share:5.1f} % of the matrix rate"
         print(
-            f"{row['method']:<22} {1000 * row['seconds']:9.1f} ms a step {row['tokens a second']:12,.0f} tokens a second {row['peak GB']:7.2f} GB "
-            f"{'' if share is None else f'{100 * share:5.1f} % of the matrix rate'} waits: {row['waits in a step']}",
+            f"{row['method']:<22} {1000 * row['seconds']:9.1f} ms a step "
+            f"{row['tokens a second']:12,.0f} tokens a second {row['peak GB']:7.2f} GB "
+            f"{of_rate} waits: {row['waits in a step']}",
             flush=True,
         )
     if not arguments.tiny:

@@ -11,72 +11,82 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-PROOF = "tests/test_adapters_proof.py::test_defect_"
+PROOF = "tests/adapters/test_defects.py"
+METHODS = "transrec_core/adapters/methods"
 
-#: (test, file, what stands there, what the defect makes of it)
+
+class Mutation(NamedTuple):
+    """A defect: the test that must find it, its file, and which text it puts in place of which."""
+
+    test: str
+    file: str
+    before: str
+    after: str
+
+
 MUTATIONS = [
-    (
-        PROOF + "lora_replaces_the_pretrained_projection",
-        "adapters/lora.py",
+    Mutation(
+        f"{PROOF}::test_defect_lora_replaces_the_pretrained_projection",
+        f"{METHODS}/lora.py",
         "        return cls(linear, rank, config)\n",
         "        linear.reset_parameters()\n        return cls(linear, rank, config)\n",
     ),
-    (
-        PROOF + "soft_prompt_cuts_the_title",
-        "adapters/prompt.py",
+    Mutation(
+        f"{PROOF}::test_defect_soft_prompt_cuts_the_title",
+        f"{METHODS}/prompt.py",
         "        return torch.cat([self.tokens.expand",
-        "        y = torch.cat([0 * y[:, : self.n_tokens], y[:, self.n_tokens :]], 1)\n        return torch.cat([self.tokens.expand",
+        "        y = torch.cat([0 * y[:, : self.n_tokens], y[:, self.n_tokens :]], 1)\n"
+        "        return torch.cat([self.tokens.expand",
     ),
-    (
-        PROOF + "k_adapter_looks_into_the_future",
-        "adapters/k_adapter.py",
+    Mutation(
+        f"{PROOF}::test_defect_k_adapter_looks_into_the_future",
+        f"{METHODS}/k_adapter.py",
         "mask, x.causal)\n        out",
         "mask, False)\n        out",
     ),
-    (
-        PROOF + "k_adapter_reads_padding",
-        "adapters/k_adapter.py",
+    Mutation(
+        f"{PROOF}::test_defect_k_adapter_reads_padding",
+        f"{METHODS}/k_adapter.py",
         "mask = None if x.mask is None else",
         "mask = None if True else",
     ),
-    (
-        PROOF + "compacter_has_no_skip_connection",
-        "adapters/compacter.py",
+    Mutation(
+        f"{PROOF}::test_defect_compacter_has_no_skip_connection",
+        f"{METHODS}/compacter.py",
         "return y + correction",
         "return correction",
     ),
-    (
-        PROOF + "parallel_adapter_adds_its_input_twice",
-        "adapters/bottleneck.py",
+    Mutation(
+        f"{PROOF}::test_defect_parallel_adapter_adds_its_input_twice",
+        f"{METHODS}/houlsby.py",
         "return y + self.scale * correction",
         "return y + self.scale * correction + (x if self.parallel else 0)",
     ),
-    (
-        PROOF + "pfeiffer_sits_after_the_attention",
-        "adapters/bottleneck.py",
-        'own_position = "ffn"\n\n\n@register("parallel")',
-        'own_position = "attention"\n\n\n@register("parallel")',
+    Mutation(
+        f"{PROOF}::test_defect_pfeiffer_sits_after_the_attention",
+        f"{METHODS}/pfeiffer.py",
+        'own_position = "ffn"',
+        'own_position = "attention"',
     ),
-    (
-        "tests/test_evaluation.py::test_defect_evaluation_masks_a_target_in_the_history",
-        "evaluation.py",
+    Mutation(
+        "tests/evaluation/test_ranking.py::test_defect_evaluation_masks_a_target_in_the_history",
+        "transrec_core/evaluation/ranking.py",
         "        reached = scores.gather(1, goal)\n        seen",
         "        hidden = torch.from_numpy(histories.padded(users, max(1, longest))).to(device)\n"
-        "        scores = scores.scatter(1, hidden, float('-inf'))\n        reached = scores.gather(1, goal)\n        seen",
+        "        scores = scores.scatter(1, hidden, float('-inf'))\n"
+        "        reached = scores.gather(1, goal)\n        seen",
     ),
 ]
 
 
 def passes(folder: Path, test: str) -> bool:
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
-    return (
-        subprocess.run(
-            command, cwd=folder, capture_output=True, env={"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-        ).returncode
-        == 0
-    )
+    """Whether a test passes in a copy."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", test]
+    environment = {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=folder, capture_output=True, env=environment).returncode == 0
 
 
 def main() -> int:
@@ -90,7 +100,7 @@ def main() -> int:
             )
         shutil.copy(ROOT / "pyproject.toml", folder)
         for test, name, before, after in MUTATIONS:
-            file = folder / "transrec_core" / name
+            file = folder / name
             sound = file.read_text(encoding="utf-8")
             if sound.count(before) != 1:
                 print(f"{name}: the place to mutate is not there once; mend benchmarks/mutate.py")
@@ -101,8 +111,8 @@ def main() -> int:
             file.write_text(sound, encoding="utf-8")
             caught += green and red
             print(
-                f"{'caught' if green and red else 'NOT CAUGHT'}: {test.split('::')[1]} ({'passes' if green else 'fails'} without, "
-                f"{'fails' if red else 'passes'} with the defect)",
+                f"{'caught' if green and red else 'NOT CAUGHT'}: {test.split('::')[1]} "
+                f"({'passes' if green else 'fails'} without, {'fails' if red else 'passes'} with the defect)",
                 flush=True,
             )
     return 0 if caught == len(MUTATIONS) else 1

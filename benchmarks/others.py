@@ -88,8 +88,9 @@ COMPARISONS = [
         "recbole",
         "with_recbole.py",
         ".venv-others/recbole/bin/python",
-        "5,000 users x 20,000 items, d=64, 2 blocks, same weights; theirs scores 4,096 users at once unless said otherwise, ours a million"
-        " scores at once; only ours takes each user's history out of the ranking",
+        "5,000 users x 20,000 items, d=64, 2 blocks, same weights; theirs scores 4,096 users at once unless "
+        "said otherwise, ours a million scores at once; only ours takes each user's history out of the "
+        "ranking",
     ),
 ]
 
@@ -113,8 +114,8 @@ def run(python: str, script: str, *arguments: str, folder: Path) -> str:
 
 def result(output: str) -> dict[str, Any]:
     """What a side reports: the last line of its output."""
-    found: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
-    return found
+    reported: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    return reported
 
 
 def different(ours: dict[str, float], theirs: dict[str, float]) -> list[str]:
@@ -130,7 +131,7 @@ def rows(
     comparison: Comparison, turns: list[tuple[dict[str, Any], dict[str, Any]]]
 ) -> Iterator[dict[str, Any]]:
     """Rows of the table, one for each way in which theirs was timed."""
-    own, their = turns[0]
+    our, their = turns[0]
     wrong = sorted({key for ours, theirs in turns for key in different(ours["check"], theirs["check"])})
     for label in their["times"]:
         times = [(*ours["times"][""], *theirs["times"][label]) for ours, theirs in turns]
@@ -150,7 +151,7 @@ def rows(
             "theirs_cpu_s": round(theirs_cpu, 4),
             "cpu_ratio": round(statistics.median(theirs / ours for _, ours, _, theirs in times), 3),
             "pairs": len(times),
-            "check": {"ours": own["check"], "theirs": their["check"], "different": wrong},
+            "check": {"ours": our["check"], "theirs": their["check"], "different": wrong},
             "note": comparison.note,
         }
 
@@ -177,9 +178,9 @@ def compare(comparison: Comparison, pairs: int, folder: Path) -> tuple[list[dict
     return list(rows(comparison, turns)), turns[0][1]["versions"]
 
 
-def show(found: list[dict[str, Any]]) -> None:
+def show(rows_of_one: list[dict[str, Any]]) -> None:
     """Prints the checks of a comparison, or why there are none, as soon as they are there."""
-    row = found[0]  # a further one has the same results, timed in another way
+    row = rows_of_one[0]  # a further one has the same results, timed in another way
     print(f"{row['what']} / {row['theirs']}: {row['note']}")
     if row["pairs"]:
         check = row["check"]
@@ -201,18 +202,19 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--out", type=Path, help="also write JSON")
     arguments = parser.parse_args()
-    began, found, versions = time.perf_counter(), [], {}
+    began, lines, versions = time.perf_counter(), [], {}
     load = os.getloadavg()[0]  # how busy others keep the machine
     with tempfile.TemporaryDirectory() as name:
         run(sys.executable, "ours.py", "prepare", folder=Path(name))
         for comparison in COMPARISONS:
             some, versions[comparison.package] = compare(comparison, arguments.pairs, Path(name))
             show(some)
-            found += some
+            lines += some
     seconds = round(time.perf_counter() - began)
-    table = pd.DataFrame(found).drop(columns=["check", "note"], errors="ignore")
+    table = pd.DataFrame(lines).drop(columns=["check", "note"], errors="ignore")
     print(
-        f"\nmedians over {arguments.pairs} pairs, one thread; ratio = theirs / ours [low, high]; load at the start {load:.1f}; {seconds} s in all"
+        f"\nmedians over {arguments.pairs} pairs, one thread; ratio = theirs / ours [low, high]; "
+        f"load at the start {load:.1f}; {seconds} s in all"
     )
     print(table.to_string(index=False))
     if arguments.out:
@@ -224,9 +226,9 @@ def main() -> None:
             "commit": facts["commit"],
             "code": facts["code"],
         }
-        content |= {"finished": facts["finished"], "rows": found}
+        content |= {"finished": facts["finished"], "rows": lines}
         atomic_write(arguments.out, json.dumps(content, indent=2) + "\n")
-    sys.exit(int(any(row.get("check", {}).get("different") for row in found)))
+    sys.exit(int(any(row.get("check", {}).get("different") for row in lines)))
 
 
 if __name__ == "__main__":

@@ -59,9 +59,9 @@ def loss(model: TransRec, titles: tuple[Tensor, Tensor], batch: Batch, max_len: 
         {"input_ids": titles[0][items], "attention_mask": titles[1][items]}
     ).unflatten(0, (*sequence.shape, 2))
     states = model.encode_users(vectors[:, :-1, 0])
-    here = positives > 0
-    up = (states * vectors[:, 1:, 0]).sum(-1)[here]
-    down = (states * vectors[:, :-1, 1]).sum(-1)[here]
+    real = positives > 0
+    up = (states * vectors[:, 1:, 0]).sum(-1)[real]
+    down = (states * vectors[:, :-1, 1]).sum(-1)[real]
     return F.binary_cross_entropy_with_logits(up, torch.ones_like(up)) + F.binary_cross_entropy_with_logits(
         down, torch.zeros_like(down)
     )
@@ -91,14 +91,14 @@ def ranks(
     Args:
         states: user numbers -> user vectors [users, d]; asked for 64 at a time.
     """
-    found, n_items = [], len(vectors) - 1
+    ranks_of_all, n_items = [], len(vectors) - 1
     places = torch.arange(1, n_items + 1, dtype=torch.float32)
     for first in range(users.start, users.stop, 64):
         some = np.arange(first, min(first + 64, users.stop))
-        for user, own in zip(some, states(some) @ vectors.T, strict=True):
+        for user, scores in zip(some, states(some) @ vectors.T, strict=True):
             labels = torch.zeros(n_items)
             labels[int(targets[user]) - 1] = 1
-            own[torch.from_numpy(histories.user(user).astype(np.int64))] = -torch.inf
-            order = torch.argsort(own[1:], descending=True)
-            found.append(int((labels[order] * places).sum()))
-    return np.array(found)
+            scores[torch.from_numpy(histories.user(user).astype(np.int64))] = -torch.inf
+            order = torch.argsort(scores[1:], descending=True)
+            ranks_of_all.append(int((labels[order] * places).sum()))
+    return np.array(ranks_of_all)

@@ -1,7 +1,7 @@
 """Does a study survive? It is killed, starved of disk and run twice at once, and its records are compared
 with an uninterrupted run's.
 
-    python benchmarks/survival.py [--kills 50] [--seed 0] [--out results/benchmarks/survival.json]
+    python -m benchmarks.survival [--kills 50] [--seed 0] [--out results/benchmarks/survival.json]
 
 A small study (source stage included) is killed with SIGKILL at random moments: a worker, the parent, the Dask
 scheduler or a Dask worker. After each kill everything that was recorded before must still be there, bit for
@@ -14,23 +14,21 @@ say so.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
 import psutil
 
+from benchmarks.troubles import QUIET, dask, kill_tree, tmpfs, used_kib, workers_of
 from transrec_core.base.errors import UserError
 from transrec_core.base.files import atomic_write
 from transrec_core.models import TransRec
@@ -48,7 +46,6 @@ cells:
   - {modality: text, methods: [full, houlsby, lora, side, head, scratch]}
 """
 COMMAND = [sys.executable, "-c", "from transrec_core.cli.main import main; main()"]
-QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
 class Bench:
@@ -70,7 +67,8 @@ class Bench:
         process = self.start(store, *options)
         if process.wait() != 0:
             raise SystemExit(
-                f"the study ended with status {process.returncode}; run it by hand: transrec study {self.folder / 'study.yaml'}"
+                f"the study ended with status {process.returncode}; "
+                f"run it by hand: transrec study {self.folder / 'study.yaml'}"
             )
         return self.content(store)
 
@@ -93,64 +91,6 @@ class Bench:
     def written(self) -> dict[str, bytes]:
         """Each recorded run's file as it is on disk."""
         return {p.parent.name: p.read_bytes() for p in self.store.root.glob("*/record.json")}
-
-
-def workers_of(pid: int) -> list[psutil.Process]:
-    """The worker processes under a process (not multiprocessing's own helpers)."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        found = psutil.Process(pid).children(recursive=True)
-        return [p for p in found if p.is_running() and "spawn_main" in " ".join(p.cmdline())]
-    return []
-
-
-def kill_tree(pid: int) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        root = psutil.Process(pid)
-        tree = [*root.children(recursive=True), root]
-        for process in tree:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(
-            tree, timeout=10
-        )  # a file that is still open for writing keeps its file system from being remounted
-
-
-@contextlib.contextmanager
-def dask() -> Iterator[tuple[str, subprocess.Popen[bytes], subprocess.Popen[bytes]]]:
-    """A scheduler and two workers on this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    command = (
-        [sys.executable, "-m", "distributed.cli.dask_scheduler"],
-        [sys.executable, "-m", "distributed.cli.dask_worker"],
-    )
-    with tempfile.TemporaryDirectory() as scratch:
-        options = {"cwd": scratch, "env": os.environ | {"OMP_NUM_THREADS": "1"}, **QUIET}
-        scheduler = subprocess.Popen(
-            [*command[0], "--host", address, "--no-dashboard", "--no-jupyter"], **options
-        )
-        workers = subprocess.Popen(
-            [
-                *command[1],
-                address,
-                "--nworkers",
-                "2",
-                "--nthreads",
-                "1",
-                "--no-dashboard",
-                "--death-timeout",
-                "30",
-            ],
-            **options,
-        )
-        try:
-            yield address, scheduler, workers
-        finally:
-            kill_tree(workers.pid)
-            kill_tree(scheduler.pid)
-            workers.wait()
-            scheduler.wait()
 
 
 class Tally:
@@ -230,9 +170,8 @@ def kill_on_dask(bench: Bench, rng: random.Random, tallies: dict[str, Tally], ki
                     if process.returncode == 0:
                         tallies["Dask worker"].done(bench)
                     elif process.returncode != -signal.SIGKILL:
-                        raise SystemExit(
-                            f"a study on Dask ended with status {process.returncode} though its scheduler lives"
-                        )
+                        status = process.returncode
+                        raise SystemExit(f"a study on Dask ended with status {status}; its scheduler lives")
                     process = bench.start(bench.store, "--scheduler", address)
                     continue
                 what = rng.choice(["Dask scheduler", "Dask worker", "Dask worker", "parent, on Dask"])
@@ -267,25 +206,6 @@ def two_at_once(bench: Bench) -> dict[str, object]:
     tally.broken += bench.broken()
     tally.done(bench)
     return tally.row("two studies on one store at once")
-
-
-@contextlib.contextmanager
-def tmpfs(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
-    """A small file system; yields a function that changes its mount options."""
-    folder.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True, **QUIET)
-    try:
-        yield lambda options: subprocess.run(
-            ["mount", "-o", f"remount,{options}", str(folder)], check=True, **QUIET
-        )
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True, **QUIET)
-
-
-def used_kib(folder: Path) -> int:
-    """Room taken on a folder's file system."""
-    found = os.statvfs(folder)
-    return (found.f_blocks - found.f_bfree) * found.f_frsize // 1024
 
 
 def bad_disk(bench: Bench, what: str, trouble: str | None, relief: str) -> dict[str, object]:
@@ -345,7 +265,7 @@ def main() -> None:
     frame = pd.DataFrame(rows)
     print(frame.to_string(index=False))
     if arguments.out:
-        facts = {"command": "python benchmarks/survival.py", "kills": arguments.kills, "seed": arguments.seed}
+        facts = {"command": "python -m benchmarks.survival", "kills": arguments.kills, "seed": arguments.seed}
         facts |= {
             "cores": cores(),
             "runs of the study": len(bench.reference),

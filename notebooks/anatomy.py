@@ -36,16 +36,18 @@ import torch
 from myst_nb import glue
 
 from transrec_core.adapters import AdapterConfig
-from transrec_core.book.show import show_adapter, show_table
+from transrec_core.book.show import Gallery, show_table
 from transrec_core.data.loading import DataSpec
-from transrec_core.world.loading import load_domain
+from transrec_core.report.methods import counts_table, merging_methods, settings_table
+from transrec_core.report.names import method_name
+from transrec_core.report.stepcosts import Storage
 from transrec_core.study.grids import load_profile, run_spec
-from transrec_core.models.params import table
-from transrec_core.report.names import NAMES
-from transrec_core.study.store import Store
 from transrec_core.study.stages import build_model
+from transrec_core.study.store import Store
+from transrec_core.world.loading import load_domain
 
 torch.set_num_threads(1)
+gallery = Gallery("bert-base-uncased")
 
 # %% [markdown]
 # ## Bottlenecks
@@ -58,7 +60,7 @@ torch.set_num_threads(1)
 # $$h \leftarrow h + W_\mathrm{up}\, f(W_\mathrm{down}\, h + b_\mathrm{down}) + b_\mathrm{up}, \qquad W_\mathrm{down}\in\mathbb R^{m\times d}$$
 
 # %% tags=["remove-input"]
-show_adapter("houlsby")
+gallery.show("houlsby")
 
 # %% [markdown]
 # ### Pfeiffer
@@ -67,7 +69,7 @@ show_adapter("houlsby")
 # released code of the paper has it after the attention; here that is `position="attention"`.
 
 # %% tags=["remove-input"]
-show_adapter("pfeiffer")
+gallery.show("pfeiffer")
 
 # %% [markdown]
 # ### Parallel
@@ -78,7 +80,7 @@ show_adapter("pfeiffer")
 # $$h \leftarrow h + s\,\bigl(W_\mathrm{up}\, f(W_\mathrm{down}\, x + b_\mathrm{down}) + b_\mathrm{up}\bigr)$$
 
 # %% tags=["remove-input"]
-show_adapter("parallel")
+gallery.show("parallel")
 
 # %% [markdown]
 # ### Compacter
@@ -89,7 +91,7 @@ show_adapter("parallel")
 # $$W = \sum_{i=1}^{n} A_i \otimes (s_i t_i^\top), \qquad A_i\in\mathbb R^{n\times n}$$
 
 # %% tags=["remove-input"]
-show_adapter("compacter")
+gallery.show("compacter")
 
 # %% [markdown]
 # ## Low-rank updates
@@ -102,7 +104,7 @@ show_adapter("compacter")
 # $$W x \leftarrow W x + \frac{\alpha}{r} B A x, \qquad A\in\mathbb R^{r\times d_\mathrm{in}},\ B\in\mathbb R^{d_\mathrm{out}\times r}$$
 
 # %% tags=["remove-input"]
-show_adapter("lora")
+gallery.show("lora")
 
 # %% [markdown]
 # ### rsLoRA
@@ -111,7 +113,7 @@ show_adapter("lora")
 # {cite}`kalajdzievski2023`.
 
 # %% tags=["remove-input"]
-show_adapter("rslora")
+gallery.show("rslora")
 
 # %% [markdown]
 # ### DoRA
@@ -122,7 +124,7 @@ show_adapter("rslora")
 # $$W x \leftarrow \frac{m}{\lVert W + s B A\rVert} \odot (W + s B A)\,x \qquad \text{norm of each row}$$
 
 # %% tags=["remove-input"]
-show_adapter("dora")
+gallery.show("dora")
 
 # %% [markdown]
 # ## Prompts
@@ -138,7 +140,7 @@ show_adapter("dora")
 # and new members have weight.
 
 # %% tags=["remove-input"]
-show_adapter("prompt")
+gallery.show("prompt")
 
 # %% [markdown]
 # ### Prefix
@@ -148,7 +150,7 @@ show_adapter("prompt")
 # $$K \leftarrow [P_k; K],\quad V \leftarrow [P_v; V]$$
 
 # %% tags=["remove-input"]
-show_adapter("prefix")
+gallery.show("prefix")
 
 # %% [markdown]
 # ## Vectors
@@ -161,7 +163,7 @@ show_adapter("prefix")
 # $$k \leftarrow l_k\odot k,\quad v \leftarrow l_v\odot v,\quad f(W_1x) \leftarrow l\odot f(W_1x)$$
 
 # %% tags=["remove-input"]
-show_adapter("ia3")
+gallery.show("ia3")
 
 # %% [markdown]
 # ### BitFit
@@ -169,7 +171,7 @@ show_adapter("ia3")
 # Only biases train {cite}`zaken2022`; here as a learned vector added to each, so that the base keeps its own.
 
 # %% tags=["remove-input"]
-show_adapter("bitfit")
+gallery.show("bitfit")
 
 # %% [markdown]
 # ### LayerNorm tuning
@@ -177,7 +179,7 @@ show_adapter("bitfit")
 # Only gains and biases of the LayerNorms train {cite}`zhao2024`, as copies.
 
 # %% tags=["remove-input"]
-show_adapter("layernorm")
+gallery.show("layernorm")
 
 # %% [markdown]
 # ## Beside the backbone
@@ -193,7 +195,7 @@ show_adapter("layernorm")
 # the future.
 
 # %% tags=["remove-input"]
-show_adapter("k_adapter")
+gallery.show("k_adapter")
 
 # %% [markdown]
 # ### Side network
@@ -207,7 +209,15 @@ show_adapter("k_adapter")
 # costs no backbone at all.
 
 # %% tags=["remove-input"]
-show_adapter("side")
+gallery.show("side")
+
+# %% [markdown]
+# ## Others
+#
+# Registered methods that this page has no words for, as their files describe themselves.
+
+# %% tags=["remove-input"]
+gallery.show_others()
 
 # %% [markdown]
 # ## All counts
@@ -217,24 +227,8 @@ show_adapter("side")
 # (at either place) are those of the released code.
 
 # %% tags=["remove-input"]
-rows = table("bert-base-uncased")
-show_table(
-    pd.DataFrame(
-        [
-            {
-                "method": NAMES[r["method"]],
-                "added parameters": f"{r['added']:,}",
-                "item encoder": f"{r['item']:,}",
-                "user encoder": f"{r['user']:,}",
-                "shared": f"{r['shared']:,}",
-                "of the model (%)": f"{100 * r['added'] / r['base']:.2f}",
-                "on disk with head (MiB)": f"{r['bytes'] / 2**20:.2f}",
-            }
-            for r in rows
-        ]
-    ),
-    "bert-base with d = 64 and two SASRec blocks",
-)
+show_table(counts_table("bert-base-uncased"), "bert-base with d = 64 and two SASRec blocks")
+glue("anatomy-merges", ", ".join(merging_methods()), display=False)
 
 # %% [markdown]
 # ## Placement is configuration
@@ -256,6 +250,9 @@ try:
     AdapterConfig(method="lora", position="ffn")
 except ValueError as error:
     print(error.errors()[0]["msg"])
+
+# %% tags=["remove-input"]
+show_table(settings_table(), "What each method says of itself; settings that all share are left out")
 
 # %% [markdown]
 # ## One backbone, three domains
@@ -288,9 +285,9 @@ for name in ("books", "games", "films", "books"):
     model.set_adapter(name)
     switched = time.perf_counter() - began
     with torch.no_grad():
-        found = model.eval().encode_items(content)
-    assert name not in vectors or torch.equal(vectors[name], found)  # the second time as the first
-    vectors[name] = found
+        encoded = model.eval().encode_items(content)
+    assert name not in vectors or torch.equal(vectors[name], encoded)  # the second time as the first
+    vectors[name] = encoded
 
 # %% tags=["remove-input"]
 files = {name: sum(f.stat().st_size for f in (folder / name).iterdir()) for name in vectors}
@@ -301,7 +298,7 @@ show_table(
         [
             {
                 "domain": name,
-                "method": NAMES[model.adapter_configs[name].method],
+                "method": method_name(model.adapter_configs[name].method),
                 "folder (KiB)": f"{size / 1024:.1f}",
                 "of the model (%)": f"{100 * size / whole:.1f}",
             }
@@ -310,9 +307,9 @@ show_table(
     ),
     f"Three adapter folders beside one base model of {whole / 1024:.0f} KiB",
 )
-bert = {r["method"]: r for r in rows}
-glue("bert-model", f"{4 * bert['houlsby']['base'] / 2**20:.0f}", display=False)
-glue("bert-adapter", f"{bert['houlsby']['bytes'] / 2**20:.1f}", display=False)
+bert = Storage.of("bert-base-uncased", "houlsby")
+glue("bert-model", f"{bert.model / 2**20:.0f}", display=False)
+glue("bert-adapter", f"{bert.adapter / 2**20:.1f}", display=False)
 glue("anatomy-unchanged", "unchanged, bit for bit" if unchanged else "CHANGED", display=False)
 glue("anatomy-switch", f"{1e6 * switched:.0f}", display=False)
 
@@ -370,7 +367,7 @@ print(config.method, config.encoders, config.targets, config.item_size)
 # ```{solution} anatomy-merge
 # :class: dropdown
 #
-# LoRA, rsLoRA, DoRA, (IA)³, BitFit and LayerNorm tuning: what they do is linear in the input of a module that
-# has a weight or bias to take it up. Bottlenecks have a non-linearity, prompts change the sequence, K-Adapter
+# {glue:text}`anatomy-merges`: what they do is linear in the input of a module that has a weight or bias to take
+# it up. Bottlenecks have a non-linearity, prompts change the sequence, K-Adapter
 # and the side network read other layers.
 # ```

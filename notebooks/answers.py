@@ -29,86 +29,59 @@ data = "runs"
 # %% tags=["remove-cell"]
 from pathlib import Path
 
-from IPython.display import Markdown, display
-
-from transrec_core.report import variants as comparisons
-from transrec_core.report import evidence
-from transrec_core.report import tables as report
-from transrec_core.report import worlds
-from transrec_core.book.show import style
-from transrec_core.study.profile import Variant
+from transrec_core.book.show import show_lines, show_text, style
+from transrec_core.report import sentences
+from transrec_core.report.cold import compare_cold
+from transrec_core.report.comparisons import FULL, best_group, compare, compare_methods, pareto
+from transrec_core.report.curves import pair_curves, share_axis
+from transrec_core.report.evidence import gather
+from transrec_core.report.names import NAMES
+from transrec_core.report.variants import BASE_POINT, has_adapters, single_changes, study_runs
 from transrec_core.study.grids import load_profile
 from transrec_core.study.store import Store
 
 style()
-past, shelf = load_profile("study"), Store(Path("results/study"))
-real = evidence.gather(load_profile("real"), Store(Path("results/real")))
-world = {
-    name: {cell: comparisons.groups(past, cell, question.seeds, shelf)[0] for cell in question.cells}
-    for name, question in past.questions.items()
-}
-HOULSBY = Variant("houlsby")
+world = study_runs(load_profile("study"), Store(Path("results/study")))
+real = gather(load_profile("real"), Store(Path("results/real")))
+
+
+def embedded(name):
+    """The cells of a question in the embedded world that can be compared."""
+    return [(cell, runs) for cell, runs in world[name].items() if FULL in runs]
 
 
 def say(title, lines):
-    display(Markdown(f"**{title}**\n\n" + ("\n".join(line for line in lines if line) or "- *Not run.*")))
+    show_text(f"**{title}**\n\n" + ("\n".join(line for line in lines if line) or "- *Not run.*"))
 
 
 def methods(cells):
-    return {cell: evidence.methods_frame(found) for cell, found in cells}
+    return {cell: compare_methods(runs) for cell, runs in cells}
 
 
 def best(cells):
-    lines = []
-    for cell, found in cells:
-        if not any(runs[0].spec.adapter for v, runs in found.items() if not v.levels):
-            continue
-        frame = report.best_group([r for v, runs in found.items() if not v.levels for r in runs])
-        group = [report.NAMES[m] for m in frame.loc[frame["in group"], "method"]]
-        costs = evidence.methods_frame(found)
-        front = [report.NAMES[m] for m in report.pareto(costs)]
-        lines.append(
-            f"- *{cell.content}*: adapters that can't be told from the best one: {', '.join(group)}. Worth their parameters: {', '.join(front)}."
-        )
-    return lines
+    return [
+        sentences.group_line(cell, best_group(runs), pareto(compare_methods(runs)))
+        for cell, runs in cells
+        if has_adapters(runs)
+    ]
 
 
 def places(cells):
     lines = []
-    for cell, found in cells:
-        chosen = [v for v in found if v.method == "houlsby" and len(v.levels) == 1]
-        if HOULSBY in found and chosen:
-            lines += [
-                f"- *{cell.content}*",
-                *(
-                    "  " + line
-                    for line in comparisons.factor_sentences(
-                        comparisons.factor_summary(found, HOULSBY, chosen)
-                    )
-                ),
-            ]
+    for cell, runs in cells:
+        changes = single_changes(runs, BASE_POINT)
+        if BASE_POINT in runs and changes:
+            told = sentences.factor_lines(compare(runs, BASE_POINT, changes))
+            lines += [f"- *{cell.content}*", *(f"  {line}" for line in told)]
     return lines
 
 
 def by_share(cells, factor, last, pairs):
+    named = {f"{NAMES[a]} minus {NAMES[b]}": (a, b) for a, b in pairs}
     lines = []
-    for cell, found in cells:
-        levels = {v.levels[0][1] for v in found if v.levels and v.levels[0][0] == factor}
-        x = {level: float(level.rstrip(" %")) / 100 for level in levels}
-        for a, b in pairs:
-            name = f"{report.NAMES[a]} minus {report.NAMES[b]}"
-            frame, crossings = comparisons.pair_table(found, factor, x, last, {name: (a, b)})
-            if len(frame):
-                told = "; ".join(
-                    f"{share} %: {text}"
-                    for share, text in zip(frame.iloc[:, 0], frame.iloc[:, 1], strict=True)
-                )
-                lines.append(f"- *{cell.content}*, {name} (points) by the share of users: {told}")
+    for cell, runs in cells:
+        lines += sentences.share_lines(cell, pair_curves(runs, share_axis(runs, factor, last), named))
     return lines
-
-
-def embedded(name):
-    return [(cell, found) for cell, found in world[name].items() if Variant("full") in found]
 
 
 # %% [markdown]
@@ -118,12 +91,12 @@ def embedded(name):
 # whole, for titles and for pictures, with two objectives.
 
 # %% tags=["remove-input"]
-say("In the embedded world", report.sentences(methods(embedded("rq1"))))
-frames = methods(real.cells("rq1"))
-say("On real data", report.sentences(frames) + evidence.control_sentences(frames))
+say("In the embedded world", sentences.verdict_lines(methods(embedded("rq1"))))
+compared = methods(real.cells("rq1"))
+say("On real data", sentences.verdict_lines(compared) + sentences.control_lines(compared))
 say(
     "On new items (cold targets), real data",
-    [evidence.cold_sentence(cell, found) for cell, found in real.cells("rq1")],
+    [sentences.cold_line(cell, compare_cold(runs)) for cell, runs in real.cells("rq1")],
 )
 
 # %% [markdown]
@@ -159,14 +132,13 @@ say("On real data", places(real.cells("rq3")))
 # *Asked*: what happens if the source domain grows, or the target domain has few users.
 
 # %% tags=["remove-input"]
-SHARES = {
-    "embedded": (("parallel", "full"), ("full", "scratch")),
-    "real": (("houlsby", "full"), ("full", "scratch")),
-}
-say("Target users, embedded world", by_share(embedded("rq4"), "target share", 1.0, SHARES["embedded"]))
-say("Target users, real data", by_share(real.cells("rq4-target"), "target share", 1.0, SHARES["real"]))
-say("Source users, embedded world", by_share(embedded("rq4"), "source share", None, SHARES["embedded"][:1]))
-say("Source users, real data", by_share(real.cells("rq4-source"), "source share", None, SHARES["real"][:1]))
+ADAPTERS = {"embedded": ("parallel", "full"), "real": ("houlsby", "full")}
+WORTH = ("full", "scratch")
+target, real_target = (ADAPTERS["embedded"], WORTH), (ADAPTERS["real"], WORTH)
+say("Target users, embedded world", by_share(embedded("rq4"), "target share", 1.0, target))
+say("Target users, real data", by_share(real.cells("rq4-target"), "target share", 1.0, real_target))
+say("Source users, embedded world", by_share(embedded("rq4"), "source share", None, target[:1]))
+say("Source users, real data", by_share(real.cells("rq4-source"), "source share", None, real_target[:1]))
 
 # %% [markdown]
 # ## Where the two worlds disagree
@@ -174,7 +146,7 @@ say("Source users, real data", by_share(real.cells("rq4-source"), "source share"
 # The page of each question holds the table; in short, with *can't tell* where one side is undecided:
 
 # %% tags=["remove-input"]
-display(Markdown(worlds.summary()))
+show_lines(sentences.world_lines())
 
 # %% [markdown]
 # ## Exercises

@@ -27,32 +27,23 @@ seed = 0
 data = "runs"
 
 # %% tags=["remove-cell"]
-import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import pandas as pd
-from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core.book.show import show_table, style
+from transrec_core.book.show import show_lines, show_table, show_text, style
+from transrec_core.report import benchmarks
 from transrec_core.study.grids import load_profile
 
 style()
 BENCHMARKS = Path("results/benchmarks")
-bench = json.loads((BENCHMARKS / "costs.json").read_text())
-rows = pd.DataFrame(bench["rows"])
-machine, extra = bench["machine"], bench["extra"]
-
-
-def short(value):
-    """Three figures, with thousands separated."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+bench = benchmarks.read_benchmark(BENCHMARKS / "costs.json")
 
 
 def ratio(part, place=0):
     """Median ratio of a row."""
-    return short(rows[rows["part"] == part].iloc[place]["ratio"])
+    return benchmarks.short([row for row in bench.rows if row.part == part][place].ratio)
 
 
 glue("costs-step", ratio("step"), display=False)
@@ -61,7 +52,7 @@ glue("costs-prefix", ratio("prefix"), display=False)
 glue("costs-side", ratio("side"), display=False)
 glue("costs-side-memory", ratio("side", 1), display=False)
 glue("costs-ranking", ratio("ranking"), display=False)
-glue("costs-minutes", f"{bench['seconds'] / 60:.1f}", display=False)
+glue("costs-minutes", f"{bench.seconds / 60:.1f}", display=False)
 glue("costs-seeds", len(load_profile(profile).questions["rq1"].seeds), display=False)
 
 # %% [markdown]
@@ -76,86 +67,17 @@ glue("costs-seeds", len(load_profile(profile).questions["rq1"].seeds), display=F
 # ## Where the time goes
 
 # %% tags=["remove-input"]
-parts = pd.DataFrame(extra["step"])
-order = [
-    "drawing the batch",
-    "item encoder, forward",
-    "user encoder and loss, forward",
-    "backward",
-    "optimiser",
-]
-parts = parts.loc[order]
-figure, axis = plt.subplots(figsize=(7.2, 3.4))
-left = pd.Series(0.0, index=parts.columns)
-shades = ["0.75", "#0173b2", "#de8f05", "#56b4e9", "#029e73"]
-for name, shade in zip(order, shades, strict=True):
-    axis.barh(list(parts.columns), parts.loc[name], left=left, color=shade, label=name)
-    left += parts.loc[name]
-for place, total in enumerate(left):
-    axis.text(total + 0.01 * left.max(), place, f"{total:.2f} s", va="center")
-axis.set(xlabel="seconds of one step", xlim=(0, 1.15 * left.max()))
-axis.invert_yaxis()
-axis.grid(axis="y", visible=False)
-figure.legend(loc="lower center", ncols=2, frameon=False, bbox_to_anchor=(0.5, -0.34))
+_ = benchmarks.plot_step(bench)
 plt.show()
-share = parts["here"] / parts["here"].sum()
-encoder = share["item encoder, forward"] + share["backward"]
-display(
-    Markdown(
-        f"One step of 32 users, BERT of 4 layers and width 256, titles of {bench['titles']}. In what is left, the item encoder's forward and the backward pass take {100 * encoder:.0f} %, the optimiser "
-        f"{100 * share['optimiser']:.0f} %, and drawing the batch {100 * share['drawing the batch']:.1f} %: what remains is the matrix work of items that a batch really names."
-    )
-)
+show_text(benchmarks.step_sentence(bench))
 
 # %% [markdown]
 # ## What was gained
 
 # %% tags=["remove-input"]
-table = pd.DataFrame(
-    [
-        {
-            "what": f"{number}. {r.what}",
-            "before": f"{short(r.before)} {r.unit}",
-            "after": f"{short(r.after)} {r.unit}",
-            "ratio [least, most]": short(r.ratio)
-            + (f" [{short(r.low)}, {short(r.high)}]" if r.pairs > 1 else ""),
-            "goal": f"{short(r.goal)}: {'reached' if r.reached else 'missed'}",
-        }
-        for number, r in enumerate(rows.itertuples(), 1)
-    ]
-)
-show_table(
-    table,
-    f"make bench, {machine['threads']} threads, {machine['cpu']}, torch {machine['versions']['torch']}, transformers {machine['versions']['transformers']}; titles of {bench['titles']}",
-    text=True,
-)
-display(
-    Markdown(
-        "\n".join(
-            f"{number}. Against: {r.baseline}"
-            + (f", {r.pairs} pairs" if r.pairs > 1 else "")
-            + (f". {r.note[0].upper()}{r.note[1:]}" if r.note else "")
-            + "."
-            for number, r in enumerate(rows.itertuples(), 1)
-        )
-    )
-)
-missed = rows[~rows["reached"]]
-display(
-    Markdown(
-        f"{len(rows) - len(missed)} of {len(rows)} goals were reached. "
-        + (
-            "Missed: "
-            + "; ".join(
-                f"{r.what} ({short(r.ratio)} instead of {short(r.goal)}; why is in note {r.Index + 1})"
-                for r in missed.itertuples()
-            )
-            + "."
-            if len(missed)
-            else "None was missed."
-        )
-    )
-)
+show_table(benchmarks.gains_table(bench), benchmarks.gains_caption(bench), text=True)
+show_lines(benchmarks.gain_notes(bench))
+show_text(benchmarks.goals_sentence(bench))
 
 # %% [markdown]
 # - **Step** (×{glue:text}`costs-step`; ×{glue:text}`costs-step-full` where all titles have full length). A
@@ -178,21 +100,10 @@ display(
 # Ranking costs a product of users and items, whatever is done. From the measured rate:
 
 # %% tags=["remove-input"]
-measured = extra["ranking"]
 show_table(
-    pd.DataFrame(
-        [
-            {
-                "items": f"{int(n):,}",
-                "ms a user": short(1000 * m["seconds a user"]),
-                "peak memory (MiB)": short(m["peak MiB"]),
-                "item vectors (MiB)": short(m["vectors MiB"]),
-                "a million users (hours)": short(1e6 * m["seconds a user"] / 3600),
-            }
-            for n, m in measured.items()
-        ]
-    ),
-    "measured with random vectors of size 64; the last column is arithmetic: a million times the time of one user",
+    benchmarks.ranking_table(bench),
+    "measured with random vectors of size 64; the last column is arithmetic: a million times the time of one "
+    "user",
 )
 
 # %% [markdown]
@@ -202,69 +113,28 @@ show_table(
 # that it asks for (`make bench-others`).
 
 # %% tags=["remove-input"]
-path = BENCHMARKS / "others.json"
-if path.exists():
-    others = json.loads(path.read_text())
-    show_table(
-        pd.DataFrame(
-            [
-                {
-                    "what": r["what"],
-                    "against": r["theirs"],
-                    "theirs (s)": short(r["theirs_s"]),
-                    "ours (s)": short(r["ours_s"]),
-                    "theirs / ours": f"{short(r['ratio'])} [{short(r['low'])}, {short(r['high'])}]",
-                    "pairs": r["pairs"],
-                }
-                for r in others["rows"]
-                if r.get("ratio") is not None
-            ]
-        ),
-        "one thread; median of the pairs' ratios [smallest, largest]",
-        text=True,
-    )
-    display(
-        Markdown(
-            "\n".join(
-                f"- {r['what']}: {'not measured: ' if r.get('ratio') is None else ''}{r['note']}"
-                for r in others["rows"]
-            )
-        )
-    )
+others = benchmarks.read_others(BENCHMARKS / "others.json")
+if others:
+    table = benchmarks.others_table(others)
+    show_table(table, "one thread; median of the pairs' ratios [smallest, largest]", text=True)
+    show_lines(benchmarks.others_notes(others))
 else:
-    display(Markdown("Not measured. `make bench-others` measures it."))
+    show_text("Not measured. `make bench-others` measures it.")
 
 # %% [markdown]
 # ## On a GPU
 
 # %% tags=["remove-input"]
-path = BENCHMARKS / "gpu.json"
-if path.exists():
-    gpu = json.loads(path.read_text())
-    show_table(
-        pd.DataFrame(
-            [
-                {
-                    "method": r["method"],
-                    "step (ms)": short(1000 * r["seconds"]),
-                    "tokens a second": f"{r['tokens a second']:,.0f}",
-                    "peak (GB)": short(r["peak GB"]),
-                    "of the matrix rate (%)": short(100 * r["share of matrix rate"])
-                    if r["share of matrix rate"]
-                    else "",
-                    "waits in a step": r["waits in a step"],
-                }
-                for r in gpu["rows"]
-            ]
-        ),
-        f"{gpu['card']}, bert-base, 30 tokens, bf16",
-    )
+gpu = benchmarks.read_gpu(BENCHMARKS / "gpu.json")
+if gpu:
+    show_table(benchmarks.gpu_table(gpu), f"{gpu['card']}, bert-base, 30 tokens, bf16")
 else:
-    display(
-        Markdown(
-            "**Not measured**: no GPU could be had when this was recorded. On a machine with one, `python -m benchmarks.gpu --out results/benchmarks/gpu.json` measures tokens a second and peak memory of all methods "
-            "on bert-base in bf16, the share of the card's measured matrix rate that a step reaches (the goal is 35 % for full fine-tuning), the gain from torch.compile, and how often a step makes the processor wait."
-        )
+    show_text(
+        "**Not measured**: no GPU could be had when this was recorded. On a machine with one, `python -m "
+        "benchmarks.gpu --out results/benchmarks/gpu.json` measures tokens a second and peak memory of all "
+        "methods on bert-base in bf16, the share of the card's measured matrix rate that a step reaches (the "
+        "goal is 35 % for full fine-tuning), the gain from torch.compile, and how often a step makes the "
+        "processor wait."
     )
 
 # %% [markdown]

@@ -29,26 +29,24 @@ data = "runs"
 # %% tags=["remove-cell"]
 from myst_nb import glue
 
-from tests.goldens.compare import table
+from tests.goldens import compare
 from transrec_core.adapters import METHODS
 from transrec_core.book.show import show_table
-from transrec_core.report.names import NAMES
+from transrec_core.report.names import method_name
 
 # %% tags=["remove-input"]
-found = table()
-glue("golden-worst", f"{found['max |difference|'].max():.1e}", display=False)
-glue(
-    "golden-verdict",
-    "all at most 1e-5" if (found["max |difference|"] <= 1e-5).all() else "NOT ALL WITHIN 1e-5",
-    display=False,
-)
-glue("golden-none", ", ".join(NAMES[m] for m in METHODS if m not in set(found["method"])), display=False)
-shown = found.assign(
+goldens = compare.table()
+without = [method_name(m) for m in METHODS if m not in set(goldens["method"])]
+worst = goldens["max |difference|"].max()
+glue("golden-worst", f"{worst:.1e}", display=False)
+glue("golden-verdict", "all at most 1e-5" if worst <= 1e-5 else "NOT ALL WITHIN 1e-5", display=False)
+glue("golden-none", ", ".join(without) or "none", display=False)
+shown = goldens.assign(
     **{
-        "method": [NAMES[m] for m in found["method"]],
-        "backbone": found["backbone"].str.upper().replace("VIT", "ViT"),
-        "max |difference|": [f"{v:.1e}" for v in found["max |difference|"]],
-        "max |effect|": [f"{v:.2f}" for v in found["max |effect|"]],
+        "method": goldens["method"].map(method_name),
+        "backbone": goldens["backbone"].str.upper().replace("VIT", "ViT"),
+        "max |difference|": goldens["max |difference|"].map("{:.1e}".format),
+        "max |effect|": goldens["max |effect|"].map("{:.2f}".format),
     }
 ).sort_values(["method", "backbone"], key=lambda column: column.str.lower())
 show_table(
@@ -58,8 +56,8 @@ show_table(
 )
 
 # %% [markdown]
-# Largest difference: {glue:text}`golden-worst`, {glue:text}`golden-verdict`. No library has
-# {glue:text}`golden-none`; these rest on what every method rests on:
+# Largest difference: {glue:text}`golden-worst`, {glue:text}`golden-verdict`. Methods without a golden here:
+# {glue:text}`golden-none`. They rest on what every method rests on:
 #
 # - the *laws*, as tests over every method, backbone family, objective and placement: a frozen base, identity
 #   at the start, exact counts, causality, padding, every token heard, save and load;

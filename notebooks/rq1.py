@@ -29,17 +29,19 @@ data = "runs"
 # %% tags=["remove-cell"]
 from pathlib import Path
 
-from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core.report import variants as comparisons
-from transrec_core.report import figures
-from transrec_core.report import tables as report
-from transrec_core.book.show import show_table, show_worlds, style
-from transrec_core.study.grids import cell_specs, load_profile
+from transrec_core.book.show import show_lines, show_table, show_text, show_worlds, style
 from transrec_core.evaluation.statistics import RELATIVE_MARGIN
-from transrec_core.study.store import Store
+from transrec_core.report import figures, sentences, tables
+from transrec_core.report.comparisons import compare, methods_of
+from transrec_core.report.ledger import step_size_table
+from transrec_core.report.live import agreements, live_and_recorded
+from transrec_core.report.names import capital
+from transrec_core.report.variants import seed_counts
 from transrec_core.study.executors import run_many
+from transrec_core.study.grids import load_profile, question_specs
+from transrec_core.study.store import Store
 
 style()
 
@@ -51,18 +53,15 @@ style()
 # shifts the seeds of the profile.
 
 # %% tags=["remove-stderr"]
-study = load_profile(profile)
+study, store = load_profile(profile), Store(Path(data))
 question = study.question("rq1", shift=seed)
-plan = {cell: cell_specs(study, cell, question.seeds) for cell in question.cells}
-specs = [spec for cell in plan for spec in plan[cell]]
-records = run_many(specs, Store(Path(data)))
+records = run_many([spec for _, _, spec in question_specs(study, question).values()], store)
 
-by_id = {record.id: record for record in records}
-summaries = {cell: report.summary([by_id[spec.id()] for spec in plan[cell]]) for cell in plan}
+live, recorded, missing = live_and_recorded("rq1", study, question, store)
+compared = {cell: compare(methods_of(runs)) for cell, runs in live.items()}
 
 # %% tags=["remove-input"]
-first = records[0].facts
-glue("n-runs", len(by_id), display=False)
+glue("n-runs", len(records), display=False)
 glue("n-seeds", len(question.seeds), display=False)
 glue("n-cases", f"{max(r.facts['cases'] for r in records):,}", display=False)
 glue("n-steps", max(r.facts.get("steps", 0) for r in records), display=False)
@@ -83,12 +82,10 @@ glue("profile", profile, display=False)
 # than the margin, "undecided" says that more users or seeds are needed, not that the methods are equal.
 
 # %% tags=["remove-input"]
-for cell, frame in summaries.items():
-    display(Markdown(f"### {cell.title[0].upper() + cell.title[1:]}"))
-    show_table(
-        report.table(frame),
-        f"{cell.title}; {len(question.seeds)} seeds for each trained method, one training process on one core",
-    )
+seeds = f"{len(question.seeds)} seeds for each trained method, one training process on one core"
+for cell, comparisons in compared.items():
+    show_text(f"### {capital(cell.title)}")
+    show_table(tables.comparison_table(comparisons), f"{cell.title}; {seeds}")
 
 # %% [markdown]
 # ## What adaptation costs
@@ -98,7 +95,7 @@ for cell, frame in summaries.items():
 # The dashed one is popularity.
 
 # %% tags=["remove-input"]
-_ = figures.plot_costs(summaries)
+_ = figures.plot_costs(compared)
 
 # %% [markdown]
 # ## The answer, computed
@@ -106,7 +103,7 @@ _ = figures.plot_costs(summaries)
 # The following lines are written by the code from the tables above; run it on other data, and they change.
 
 # %% tags=["remove-input"]
-display(Markdown("\n".join(report.sentences(summaries))))
+show_lines(sentences.verdict_lines(compared))
 
 # %% [markdown]
 # ## Recorded, with more seeds
@@ -115,31 +112,21 @@ display(Markdown("\n".join(report.sentences(summaries))))
 # ({doc}`runs` lists them). {glue:text}`rq1-missing`
 
 # %% tags=["remove-input"]
-live, recorded, missing = comparisons.live_and_recorded(
-    "rq1", study, question, Store(Path(data)), load_profile("study"), Store(Path("results/study"))
-)
-glue(
-    "rq1-recorded-seeds",
-    max(len(runs) for found in recorded.values() for runs in found.values()),
-    display=False,
-)
-glue("rq1-missing", comparisons.not_run(missing), display=False)
-then = {
-    cell: report.summary([r for runs in found.values() for r in runs]) for cell, found in recorded.items()
-}
-for cell, frame in then.items():
-    show_table(report.table(frame).drop(columns=["training (s)", "memory (MiB)"]), f"{cell.title}; recorded")
-display(Markdown("\n".join(report.sentences(then))))
+glue("rq1-recorded-seeds", max(seed_counts(recorded)), display=False)
+glue("rq1-missing", sentences.missing_sentence(missing), display=False)
+shipped = {cell: compare(methods_of(runs)) for cell, runs in recorded.items()}
+for cell, comparisons in shipped.items():
+    show_table(tables.comparison_table(comparisons, costs=False), f"{cell.title}; recorded")
+show_lines(sentences.verdict_lines(shipped))
 
 # %% [markdown]
 # ### Does today's run agree?
 
 # %% tags=["remove-input"]
-agreement = comparisons.agreement(live, recorded)
-show_table(
-    agreement, f"Live (profile {profile}, seeds {', '.join(map(str, question.seeds))}) beside recorded"
-)
-display(Markdown(comparisons.agreement_sentence(agreement, profile)))
+agreement = agreements(live, recorded)
+seeds = ", ".join(map(str, question.seeds))
+show_table(tables.agreement_table(agreement), f"Live (profile {profile}, seeds {seeds}) beside recorded")
+show_text(sentences.agreement_sentence(agreement, profile))
 
 # %% [markdown]
 # ## The step sizes behind it
@@ -149,9 +136,7 @@ display(Markdown(comparisons.agreement_sentence(agreement, profile)))
 # looks here.
 
 # %% tags=["remove-input", "hide-output"]
-show_table(
-    report.step_size_table(question.cells), "Step sizes tried and chosen, by `transrec tune`, recorded"
-)
+show_table(step_size_table(question.cells), "Step sizes tried and chosen, by `transrec tune`, recorded")
 
 # %% [markdown]
 # ## On real data
@@ -221,8 +206,8 @@ show_worlds("rq1")
 #
 # ```python
 # from transrec_core.study.grids import merged, run_spec
-# from transrec_core.study.run.specs import RunSpec
 # from transrec_core.study.run import run
+# from transrec_core.study.specs import RunSpec
 #
 # spec = run_spec(study, question.cells[0], "pfeiffer", seed=1, lr=0.01)
 # fields = merged(spec.model_dump(mode="json"), {"adapter": {"encoders": "item"}})

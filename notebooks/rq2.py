@@ -27,58 +27,45 @@ seed = 0
 data = "runs"
 
 # %% tags=["remove-cell"]
-import json
-import tempfile
 from pathlib import Path
 
-
 import torch
-from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core.report import variants as comparisons
-from transrec_core.report import figures
-from transrec_core.report import tables as report
-from transrec_core.adapters import METHODS, AdapterConfig
-from transrec_core.book.show import show_table, show_worlds, style
-from transrec_core.training.costs import measure
-from transrec_core.world.loading import load_domain
-from transrec_core.base.files import atomic_write
-from transrec_core.study.grids import cell_specs, load_profile, run_spec
-from transrec_core.models.params import count
-from transrec_core.study.store import Store
-from transrec_core.study.stages import build_model
+from transrec_core.book.show import show_lines, show_table, show_text, show_worlds, style
+from transrec_core.report import figures, sentences, tables
+from transrec_core.report.comparisons import adaptations, best_group, compare, methods_of, pareto
+from transrec_core.report.ledger import step_size_table
+from transrec_core.report.live import agreements, live_and_recorded
+from transrec_core.report.names import capital
+from transrec_core.report.stepcosts import Storage, cost_table, measured, write_costs
+from transrec_core.report.variants import adapters_of, run_count
 from transrec_core.study.executors import run_many
+from transrec_core.study.grids import load_profile, question_specs
 from transrec_core.study.step_sizes import grids
+from transrec_core.study.store import Store
 
 style()
 torch.set_num_threads(1)
 
 # %% tags=["remove-stderr", "remove-input"]
-study = load_profile(profile)
-live_question, recorded_question = study.question("rq2", shift=seed), load_profile("study").question("rq2")
-live_plan = {cell: cell_specs(study, cell, live_question.seeds) for cell in live_question.cells}
-live = {
-    record.id: record
-    for record in run_many([spec for cell in live_plan for spec in live_plan[cell]], Store(Path(data)))
-}
+study, store = load_profile(profile), Store(Path(data))
+question, recorded_question = study.question("rq2", shift=seed), load_profile("study").question("rq2")
+records = run_many([spec for _, _, spec in question_specs(study, question).values()], store)
 
-live_groups, recorded_groups, missing = comparisons.live_and_recorded(
-    "rq2", study, live_question, Store(Path(data)), load_profile("study"), Store(Path("results/study"))
-)
-recorded = {cell: [r for runs in found.values() for r in runs] for cell, found in recorded_groups.items()}
-summaries = {cell: report.summary(found) for cell, found in recorded.items()}
+live, recorded, missing = live_and_recorded("rq2", study, question, store)
+compared = {cell: compare(methods_of(runs)) for cell, runs in recorded.items()}
 
 # %% tags=["remove-input"]
-glue("rq2-methods", len(METHODS), display=False)
+glue("rq2-methods", len(adapters_of(recorded)), display=False)
 glue("rq2-seeds", len(recorded_question.seeds), display=False)
 glue("rq2-tried", len(grids()["houlsby"]), display=False)
 glue("rq2-item-size", study.base["adapter"]["item_size"], display=False)
 glue("rq2-user-size", study.base["adapter"]["user_size"], display=False)
-glue("rq2-missing", comparisons.not_run(missing), display=False)
-glue("rq2-live-seeds", len(live_question.seeds), display=False)
-glue("rq2-live-runs", len(live), display=False)
-glue("rq2-recorded-runs", sum(len(found) for found in recorded.values()), display=False)
+glue("rq2-missing", sentences.missing_sentence(missing), display=False)
+glue("rq2-live-seeds", len(question.seeds), display=False)
+glue("rq2-live-runs", len(records), display=False)
+glue("rq2-recorded-runs", run_count(recorded), display=False)
 
 # %% [markdown]
 # ## Quality
@@ -90,9 +77,9 @@ glue("rq2-recorded-runs", sum(len(found) for found in recorded.values()), displa
 # full fine-tuning.
 
 # %% tags=["remove-input"]
-for cell, frame in summaries.items():
-    display(Markdown(f"### {cell.title[0].upper() + cell.title[1:]}"))
-    table = report.table(frame).drop(columns=["training (s)", "memory (MiB)"])
+for cell, comparisons in compared.items():
+    show_text(f"### {capital(cell.title)}")
+    table = tables.comparison_table(comparisons, costs=False)
     show_table(table, f"{cell.title}; recorded, {len(recorded_question.seeds)} seeds")
 
 # %% [markdown]
@@ -102,25 +89,7 @@ for cell, frame in summaries.items():
 # hold for all these comparisons at once.
 
 # %% tags=["remove-input"]
-groups = {cell: report.best_group(found) for cell, found in recorded.items()}
-lines = []
-for cell, frame in groups.items():
-    names = [report.NAMES.get(m, m) for m in frame.loc[frame["in group"], "method"]]
-    others = frame.loc[~frame["in group"]]
-    text = f"- *{cell.title[0].upper() + cell.title[1:]}*: **{names[0]}** has the highest mean; "
-    text += f"not to be told from it: {', '.join(names[1:]) or 'none'}. "
-    if len(others):
-        nearest, last = others.iloc[0], others.iloc[-1]
-        text += (
-            f"The nearest that is certainly behind is {report.NAMES.get(nearest.method, nearest.method)} ({nearest.difference:+.1f} points "
-            f"[{nearest.low:+.1f}, {nearest.high:+.1f}]), the last {report.NAMES.get(last.method, last.method)} ({last.difference:+.1f} [{last.low:+.1f}, {last.high:+.1f}])."
-        )
-    lines.append(text)
-shared = set.intersection(*(set(f.loc[f["in group"], "method"]) for f in groups.values()))
-lines.append(
-    f"- In the best group of every cell: {', '.join(report.NAMES.get(m, m) for m in METHODS if m in shared) or 'none'}."
-)
-display(Markdown("\n".join(lines)))
+show_lines(sentences.best_lines({cell: best_group(runs) for cell, runs in recorded.items()}))
 
 # %% [markdown]
 # ## What a step costs
@@ -133,34 +102,15 @@ display(Markdown("\n".join(lines)))
 # an adapter its file, for full fine-tuning the whole model.
 
 # %% tags=["remove-stderr", "remove-input"]
-costs, sizes = {}, {}
-with tempfile.TemporaryDirectory() as folder:
-    for cell in live_question.cells:
-        specs = {method: run_spec(study, cell, method, live_question.seeds[0]) for method in cell.methods}
-        domain = load_domain(specs["full"].target)
-        models = {
-            method: build_model(spec, Store(Path(data)), Path(), domain) for method, spec in specs.items()
-        }
-        costs[cell] = measure(models, domain, specs["full"].training)
-        sizes[cell] = {}
-        for method, model in models.items():
-            if model.adapters:
-                (name,) = model.adapters
-                model.save_adapter(Path(folder) / cell.name / method, name)
-                sizes[cell][method] = (
-                    (Path(folder) / cell.name / method / "adapter_model.safetensors").stat().st_size
-                )
-            else:
-                sizes[cell][method] = 4 * sum(p.numel() for p in model.parameters() if p.requires_grad)
+costs = {cell: measured(study, cell, question.seeds[0], store) for cell in question.cells}
+write_costs(Path(data) / "costs.json", costs)  # the guidance reads them
 
-costs_kept = {cell.name: {"step": costs[cell].to_dict("records"), "bytes": sizes[cell]} for cell in costs}
-atomic_write(Path(data) / "costs.json", json.dumps(costs_kept))  # the guidance reads them
-by_name = {cell.name: frame for cell, frame in summaries.items()}
-for cell in live_question.cells:
-    table = report.cost_table(by_name[cell.name], costs[cell], sizes[cell])
+reached = {cell.name: comparisons for cell, comparisons in compared.items()}
+batch = f"batches of {study.base['training']['batch_size']} users, one thread"
+for cell in question.cells:
     show_table(
-        table,
-        f"{cell.title}; quality recorded, step and memory measured live, batches of {study.base['training']['batch_size']} users, one thread",
+        cost_table(reached[cell.name], costs[cell]),
+        f"{cell.title}; quality recorded, step and memory measured live, {batch}",
     )
 
 # %% [markdown]
@@ -171,25 +121,15 @@ for cell in live_question.cells:
 # overlap widely need the comparison above.
 
 # %% tags=["remove-input"]
-_ = figures.plot_pareto({cell.title: frame for cell, frame in summaries.items()}, ["full", *METHODS, "head"])
+_ = figures.plot_pareto({cell.title: adaptations(comparisons) for cell, comparisons in compared.items()})
 
 # %% tags=["remove-input"]
-lines = []
-for cell, frame in summaries.items():
-    front = report.pareto(frame[frame["method"].isin(["full", *METHODS, "head"])])
-    lines.append(
-        f"- *{cell.title[0].upper() + cell.title[1:]}*: {' → '.join(report.NAMES.get(m, m) for m in front)}."
-    )
-for cell in live_question.cells:
-    step = costs[cell].set_index("method")
-    ratio = step["seconds"] / step.loc["full", "seconds"]
-    adapters = [m for m in METHODS if m in ratio.index]
-    cheap, dear = min(adapters, key=lambda m: ratio[m]), max(adapters, key=lambda m: ratio[m])
-    lines.append(
-        f"- *{cell.title[0].upper() + cell.title[1:]}*, a step as a multiple of full fine-tuning's: cheapest {report.NAMES[cheap]} ({ratio[cheap]:.2f}), "
-        f"dearest {report.NAMES[dear]} ({ratio[dear]:.2f}), median of the adapters {ratio[adapters].median():.2f}."
-    )
-display(Markdown("\n".join(lines)))
+show_lines(
+    [
+        *sentences.front_lines({cell: pareto(adaptations(c)) for cell, c in compared.items()}),
+        *(sentences.step_cost_line(cell, steps) for cell, steps in costs.items()),
+    ]
+)
 
 # %% [markdown]
 # ## Does today's run agree?
@@ -200,23 +140,21 @@ display(Markdown("\n".join(lines)))
 # question is whether the live figure lies within the spread of the recorded ones.
 
 # %% tags=["remove-input"]
-agreement = comparisons.agreement(live_groups, recorded_groups)
-large = count("bert-base-uncased", AdapterConfig(method="houlsby"))
-model_bytes = 4 * large["base"]
-glue("rq2-bert-model", f"{model_bytes / 2**20:.0f}", display=False)
-glue("rq2-bert-adapter", f"{large['bytes'] / 2**20:.1f}", display=False)
-glue("rq2-disk-full", f"{20 * model_bytes / 2**30:.1f}", display=False)
-glue("rq2-disk-adapters", f"{(model_bytes + 20 * large['bytes']) / 2**30:.1f}", display=False)
-show_table(agreement, f"Live (profile {profile}) beside recorded")
-display(Markdown(comparisons.agreement_sentence(agreement, profile)))
+bert = Storage.of("bert-base-uncased", "houlsby")
+glue("rq2-bert-model", f"{bert.model / 2**20:.0f}", display=False)
+glue("rq2-bert-adapter", f"{bert.adapter / 2**20:.1f}", display=False)
+glue("rq2-disk-full", f"{bert.whole(20):.1f}", display=False)
+glue("rq2-disk-adapters", f"{bert.shared(20):.1f}", display=False)
+agreement = agreements(live, recorded)
+show_table(tables.agreement_table(agreement), f"Live (profile {profile}) beside recorded")
+show_text(sentences.agreement_sentence(agreement, profile))
 
 # %% [markdown]
 # ## The step sizes behind it
 
 # %% tags=["remove-input", "hide-output"]
 show_table(
-    report.step_size_table(recorded_question.cells),
-    "Step sizes tried and chosen, by `transrec tune`, recorded",
+    step_size_table(recorded_question.cells), "Step sizes tried and chosen, by `transrec tune`, recorded"
 )
 
 # %% [markdown]
@@ -286,12 +224,12 @@ show_worlds("rq2")
 # :class: dropdown
 #
 # ```python
-# import pathlib, transrec_core.adapters.scale
 # from transrec_core.study.grids import load_profile, run_spec
-# from transrec_core.study.run.store import Store
 # from transrec_core.study.run import run
+# from transrec_core.study.store import Store
 #
 # study = load_profile("laptop")
-# run(run_spec(study, study.question("rq2").cells[0], "scale", seed=1, lr=0.02), Store(pathlib.Path("runs"))).metrics
+# spec = run_spec(study, study.question("rq2").cells[0], "scale", seed=1, lr=0.02)
+# run(spec, Store("runs")).metrics
 # ```
 # ````

@@ -29,49 +29,45 @@ data = "runs"
 # %% tags=["remove-cell"]
 from pathlib import Path
 
-from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core.report import variants as comparisons
-from transrec_core.report import figures
-from transrec_core.book.show import show_table, show_worlds, style
-from transrec_core.study.profile import Variant
-from transrec_core.study.grids import load_profile, question_specs
-from transrec_core.evaluation.statistics import RELATIVE_MARGIN, hits
-from transrec_core.study.store import Store
+from transrec_core.book.show import show_lines, show_table, show_text, show_worlds, style
+from transrec_core.evaluation.statistics import RELATIVE_MARGIN
+from transrec_core.report import figures, sentences, tables
+from transrec_core.report.comparisons import FULL, compare
+from transrec_core.report.crossed import crossed_points, crossed_runs, parallel_gains
+from transrec_core.report.live import agreements, live_and_recorded
+from transrec_core.report.names import capital
+from transrec_core.report.variants import BASE_POINT, run_count, single_changes, test_users
 from transrec_core.study.executors import run_many
-from transrec_core.study.record import ranks_by_seed
-from transrec_core.study.step_sizes import step_sizes
+from transrec_core.study.grids import load_profile, question_specs
+from transrec_core.study.profile import Variant
+from transrec_core.study.store import Store
 
 style()
 
 # %% tags=["remove-stderr", "remove-input"]
-study = load_profile(profile)
+study, store = load_profile(profile), Store(Path(data))
 question = study.question("rq3", shift=seed)
-run_many([spec for _, _, spec in question_specs(study, question).values()], Store(Path(data)))
-live, recorded, missing = comparisons.live_and_recorded(
-    "rq3", study, question, Store(Path(data)), load_profile("study"), Store(Path("results/study"))
-)
-BASE = Variant("houlsby")
-single = {
-    cell: [v for v in found if v.method == "houlsby" and len(v.levels) == 1]
-    for cell, found in recorded.items()
-}
-recorded = {cell: found for cell, found in recorded.items() if BASE in found and Variant("full") in found}
-frames = {
-    cell: comparisons.factor_summary(found, BASE, [*single[cell], Variant("full"), Variant("head")])
-    for cell, found in recorded.items()
+run_many([spec for _, _, spec in question_specs(study, question).values()], store)
+
+live, shipped, missing = live_and_recorded("rq3", study, question, store)
+recorded = {cell: runs for cell, runs in shipped.items() if BASE_POINT in runs and FULL in runs}
+changes = {cell: single_changes(runs, BASE_POINT) for cell, runs in shipped.items()}
+compared = {
+    cell: compare(runs, BASE_POINT, [*changes[cell], FULL, Variant("head")])
+    for cell, runs in recorded.items()
 }
 
 # %% tags=["remove-input"]
-seeds = {len(found[BASE]) for found in recorded.values()}
-glue("rq3-seeds", "/".join(map(str, sorted(seeds))), display=False)
-glue("rq3-runs", sum(len(runs) for found in recorded.values() for runs in found.values()), display=False)
+seeds = sorted({len(runs[BASE_POINT]) for runs in recorded.values()})
+glue("rq3-seeds", "/".join(map(str, seeds)), display=False)
+glue("rq3-runs", run_count(recorded), display=False)
 glue("rq3-margin", f"{100 * RELATIVE_MARGIN:.0f}", display=False)
-glue("rq3-users", f"{next(iter(recorded.values()))[BASE][0].facts['cases']:,}", display=False)
-glue("rq3-missing", comparisons.not_run(missing), display=False)
-glue("rq3-levels", len({v for chosen in single.values() for v in chosen}), display=False)
-glue("rq3-cells", len(single), display=False)
+glue("rq3-users", f"{test_users(next(iter(recorded.values()))):,}", display=False)
+glue("rq3-missing", sentences.missing_sentence(missing), display=False)
+glue("rq3-levels", len({v for chosen in changes.values() for v in chosen}), display=False)
+glue("rq3-cells", len(changes), display=False)
 
 # %% [markdown]
 # ## One thing at a time
@@ -84,26 +80,21 @@ glue("rq3-cells", len(single), display=False)
 # a shrug. {glue:text}`rq3-missing`
 
 # %% tags=["remove-input"]
-for cell, frame in frames.items():
-    display(Markdown(f"### {cell.title[0].upper() + cell.title[1:]}"))
+for cell, comparisons in compared.items():
+    show_text(f"### {capital(cell.title)}")
+    runs = len(recorded[cell][BASE_POINT])
     show_table(
-        comparisons.factor_table(frame),
-        f"{cell.title}; recorded, {len(recorded[cell][BASE])} seeds; sizes are item encoder/user encoder",
+        tables.factor_table(comparisons),
+        f"{cell.title}; recorded, {runs} seeds; sizes are item encoder/user encoder",
     )
-    display(Markdown("\n".join(comparisons.factor_sentences(frame))))
+    show_lines(sentences.factor_lines(comparisons))
 
 # %% [markdown]
 # The same as a picture: each change's difference to the base point with its 95 % interval. The grey band is
 # the margin; colours are verdicts.
 
 # %% tags=["remove-input"]
-_ = figures.plot_forest(
-    {cell.title: frame for cell, frame in frames.items()},
-    {
-        cell.title: RELATIVE_MARGIN * 100 * float(hits(ranks_by_seed(found[Variant("full")])).mean())
-        for cell, found in recorded.items()
-    },
-)
+_ = figures.plot_forest({cell.title: comparisons for cell, comparisons in compared.items()})
 
 # %% [markdown]
 # ## Do the choices depend on each other?
@@ -112,24 +103,16 @@ _ = figures.plot_forest(
 # position, form and size were also varied together.
 
 # %% tags=["remove-input"]
-crossed = {
-    cell: {
-        v: runs
-        for v, runs in found.items()
-        if v.method == "houlsby" and {f for f, _ in v.levels} <= {"position", "form", "size"}
-    }
-    for cell, found in recorded.items()
-    if cell.cross
-}
-for cell, found in crossed.items():
-    if len(found) > 8:
-        _ = figures.plot_crossed(comparisons.crossed_frame(found), cell.title)
+crossed = {cell: crossed_runs(runs) for cell, runs in recorded.items() if cell.cross}
+for cell, runs in crossed.items():
+    if len(runs) > 8:
+        _ = figures.plot_crossed(crossed_points(runs), cell.title)
 
 # %% tags=["remove-input"]
 lines = []
-for cell, found in crossed.items():
-    lines += comparisons.interaction_sentences(found, cell)
-display(Markdown("\n".join(lines) or "Not recorded."))
+for cell, runs in crossed.items():
+    lines += sentences.interaction_lines(parallel_gains(runs), cell)
+show_lines(lines, "Not recorded.")
 
 # %% [markdown]
 # ## How much is a matter of step size?
@@ -138,21 +121,7 @@ display(Markdown("\n".join(lines) or "Not recorded."))
 # in the grid reached this much of the chosen one's validation NDCG@10:
 
 # %% tags=["remove-input"]
-lines = []
-for cell in recorded:
-    entry = step_sizes()[cell.name]["houlsby"]
-    figures_ = entry["valid NDCG@10"]
-    grid = list(figures_)
-    place = grid.index(entry["chosen"])
-    near = [
-        f"step size {grid[k]:g}: {100 * (figures_[grid[k]] / figures_[entry['chosen']] - 1):+.1f} %"
-        for k in (place - 1, place + 1)
-        if 0 <= k < len(grid)
-    ]
-    lines.append(
-        f"- *{cell.title[0].upper() + cell.title[1:]}*: chosen {entry['chosen']:g}; {', '.join(near)}."
-    )
-display(Markdown("\n".join(lines)))
+show_lines(sentences.step_size_line(cell, BASE_POINT.method) for cell in recorded)
 
 # %% [markdown]
 # A variant that differs from the base point by less than that may only want another step size.
@@ -160,11 +129,10 @@ display(Markdown("\n".join(lines)))
 # ## Does today's run agree?
 
 # %% tags=["remove-input"]
-agreement = comparisons.agreement(live, recorded)
-show_table(
-    agreement, f"Live (profile {profile}, seeds {', '.join(map(str, question.seeds))}) beside recorded"
-)
-display(Markdown(comparisons.agreement_sentence(agreement, profile)))
+agreement = agreements(live, recorded)
+seeds = ", ".join(map(str, question.seeds))
+show_table(tables.agreement_table(agreement), f"Live (profile {profile}, seeds {seeds}) beside recorded")
+show_text(sentences.agreement_sentence(agreement, profile))
 
 # %% [markdown]
 # ## On real data

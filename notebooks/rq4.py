@@ -28,57 +28,47 @@ data = "runs"
 # %% tags=["remove-cell"]
 from pathlib import Path
 
-from IPython.display import Markdown, display
 from myst_nb import glue
 
-from transrec_core.report import variants as comparisons
-from transrec_core.report import figures
-from transrec_core.book.show import show_table, show_worlds, style
-from transrec_core.study.profile import Variant
-from transrec_core.study.grids import load_profile, question_specs
-from transrec_core.report.names import NAMES
-from transrec_core.evaluation.statistics import RELATIVE_MARGIN, hits
-from transrec_core.study.store import Store
+from transrec_core.book.show import show_lines, show_table, show_text, show_worlds, style
+from transrec_core.evaluation.statistics import RELATIVE_MARGIN
+from transrec_core.report import figures, sentences, tables
+from transrec_core.report.curves import Axis, control_levels, curve, pair_curves, source_steps
+from transrec_core.report.live import agreements, live_and_recorded
+from transrec_core.report.names import NAMES, capital
+from transrec_core.report.variants import run_count, seed_counts, test_users
 from transrec_core.study.executors import run_many
-from transrec_core.study.record import ranks_by_seed
+from transrec_core.study.grids import load_profile, question_specs
+from transrec_core.study.store import Store
 
 style()
 ADAPTER = "parallel"
 
 # %% tags=["remove-stderr", "remove-input"]
-study, past = load_profile(profile), load_profile("study")
+study, past, store = load_profile(profile), load_profile("study"), Store(Path(data))
 question = study.question("rq4", shift=seed)
-run_many([spec for _, _, spec in question_specs(study, question).values()], Store(Path(data)))
-live, recorded, missing = comparisons.live_and_recorded(
-    "rq4", study, question, Store(Path(data)), past, Store(Path("results/study"))
-)
+run_many([spec for _, _, spec in question_specs(study, question).values()], store)
+live, recorded, missing = live_and_recorded("rq4", study, question, store)
 
 
-def shares(factor):
-    """The share that each level of a factor stands for."""
-    return {level: float(level.rstrip(" %")) / 100 for level in past.factors[factor].levels}
+def axis_of(factor, last=None):
+    """A factor of the recorded study as an axis of shares."""
+    return Axis.of_shares(factor, past.factors[factor].levels, last)
 
 
-STEPS = {
-    "source share": past.base["source"]["training"]["steps"],
-    "source share, until it stops": max(
-        changes["source.training.steps"]
-        for changes in past.factors["source share, until it stops"].levels.values()
-    ),
+TARGET = axis_of("target share", last=1.0)
+SOURCE, STOPPED = axis_of("source share"), axis_of("source share, until it stops")
+longest = past.factors[STOPPED.factor].levels.values()
+SOURCES = {
+    f"same budget (at most {past.base['source']['training']['steps']:,} steps)": SOURCE,
+    "until validation stops (at most "
+    f"{max(changes['source.training.steps'] for changes in longest):,} steps)": STOPPED,
 }
-TARGET, SOURCE, STOPPED = "target share", "source share", "source share, until it stops"
-users = {cell: next(iter(found.values()))[0].facts["cases"] for cell, found in recorded.items()}
 glue("rq4-adapter", NAMES[ADAPTER], display=False)
-glue(
-    "rq4-seeds",
-    "/".join(
-        sorted({str(len(runs)) for found in recorded.values() for v, runs in found.items() if v.levels})
-    ),
-    display=False,
-)
-glue("rq4-users", f"{max(users.values()):,}", display=False)
-glue("rq4-runs", sum(len(runs) for found in recorded.values() for runs in found.values()), display=False)
-glue("rq4-missing", comparisons.not_run(missing), display=False)
+glue("rq4-seeds", "/".join(map(str, seed_counts(recorded, varied=True))), display=False)
+glue("rq4-users", f"{max(test_users(runs) for runs in recorded.values()):,}", display=False)
+glue("rq4-runs", run_count(recorded), display=False)
+glue("rq4-missing", sentences.missing_sentence(missing), display=False)
 glue("rq4-margin", f"{100 * RELATIVE_MARGIN:.0f}", display=False)
 
 # %% [markdown]
@@ -90,30 +80,19 @@ glue("rq4-margin", f"{100 * RELATIVE_MARGIN:.0f}", display=False)
 # {glue:text}`rq4-missing`
 
 # %% tags=["remove-input"]
-curves, lines = {}, {}
-for cell, found in recorded.items():
-    curve = comparisons.curve(found, TARGET, shares(TARGET), 1.0)
-    if curve.empty:
-        continue
-    curves[cell.title] = curve
-    popular = found.get(Variant("popularity"))
-    frozen = found.get(Variant("frozen"))
-    lines[cell.title] = (
-        {"frozen": 100 * frozen[0].metrics["HR@10"], "popularity": 100 * popular[0].metrics["HR@10"]}
-        if popular and frozen
-        else {}
-    )
-_ = figures.plot_curves(curves, "share of the target's training users (%)", lines)
+curves = {cell: points for cell, runs in recorded.items() if (points := curve(runs, TARGET))}
+_ = figures.plot_curves(
+    {cell.title: points for cell, points in curves.items()},
+    "share of the target's training users (%)",
+    {cell.title: control_levels(recorded[cell], ("frozen", "popularity")) for cell in curves},
+)
 
 # %% tags=["remove-input"]
-for title, curve in curves.items():
-    wide = curve.assign(
-        text=[f"{r.quality:.1f} [{r.low:.1f}, {r.high:.1f}]" for r in curve.itertuples()]
-    ).pivot(index="x", columns="method", values="text")
-    wide = wide[[m for m in NAMES if m in wide.columns]].rename(columns=NAMES)
-    wide.columns.name = None
-    wide.insert(0, "share of users (%)", [f"{100 * x:g}" for x in wide.index])
-    show_table(wide, f"{title}: HR@10 (%) [95 %] by the share of training users; recorded")
+for cell, points in curves.items():
+    show_table(
+        tables.curve_table(points, "share of users (%)"),
+        f"{cell.title}: HR@10 (%) [95 %] by the share of training users; recorded",
+    )
 
 # %% [markdown]
 # ### Adapter against full fine-tuning, source against no source
@@ -129,18 +108,12 @@ PAIRS = {
     f"{NAMES[ADAPTER]} minus no source": (ADAPTER, "scratch"),
 }
 
-for cell, found in recorded.items():
-    if cell.title not in curves:
-        continue
-    frame, crossings = comparisons.pair_table(found, TARGET, shares(TARGET), 1.0, PAIRS)
-    display(Markdown(f"#### {cell.title[0].upper() + cell.title[1:]}"))
-    show_table(frame, f"{cell.title}: differences in HR@10 (points) [95 %] and verdict; recorded")
-    display(
-        Markdown(
-            "Where the sign changes:\n\n"
-            + "\n".join(comparisons.crossing_words(name, c) for name, c in crossings.items())
-        )
-    )
+for cell in curves:
+    pairs = pair_curves(recorded[cell], TARGET, PAIRS)
+    show_text(f"#### {capital(cell.title)}")
+    caption = f"{cell.title}: differences in HR@10 (points) [95 %] and verdict; recorded"
+    show_table(tables.pair_table(pairs), caption)
+    show_lines(["Where the sign changes:\n", *sentences.crossing_lines(pairs)])
 
 # %% [markdown]
 # ## A larger source domain
@@ -150,54 +123,37 @@ for cell, found in recorded.items():
 # target always has all of its own.
 
 # %% tags=["remove-input"]
-sources = {}
-for cell, found in recorded.items():
-    for factor, what in (
-        (SOURCE, f"same budget (at most {STEPS[SOURCE]:,} steps)"),
-        (STOPPED, f"until validation stops (at most {STEPS[STOPPED]:,} steps)"),
-    ):
-        curve = comparisons.curve(found, factor, shares(factor))
-        if not curve.empty:
-            sources[f"{cell.title}; source {what}"] = (cell, factor, curve)
+sources = {
+    f"{cell.title}; source {budget}": (runs, axis, curve(runs, axis))
+    for cell, runs in recorded.items()
+    for budget, axis in SOURCES.items()
+    if curve(runs, axis)
+}
 if sources:
-    across = {
-        title: {"no source": 100 * float(hits(ranks_by_seed(recorded[cell][Variant("scratch")])).mean())}
-        for title, (cell, _, _) in sources.items()
-        if Variant("scratch") in recorded[cell]
-    }
     _ = figures.plot_curves(
-        {title: curve for title, (_, _, curve) in sources.items()}, "share of the source's users (%)", across
+        {title: points for title, (_, _, points) in sources.items()},
+        "share of the source's users (%)",
+        {title: control_levels(runs, ("scratch",)) for title, (runs, _, _) in sources.items()},
     )
 
 # %% tags=["remove-input"]
-for title, (cell, factor, curve) in sources.items():
-    frame, crossings = comparisons.pair_table(
-        recorded[cell], factor, shares(factor), None, {f"{NAMES[ADAPTER]} minus full": (ADAPTER, "full")}
-    )
-    for method in ("full", ADAPTER):
-        rows = curve[curve["method"] == method].set_index("x")
-        frame[f"{NAMES[method]}, HR@10 (%) [95 %]"] = [
-            f"{rows.loc[x, 'quality']:.1f} [{rows.loc[x, 'low']:.1f}, {rows.loc[x, 'high']:.1f}]"
-            for x in frame.index
-        ]
-    steps = comparisons.source_steps(
-        recorded[cell], factor, shares(factor), Path("results/study/sources.json")
-    )
-    frame["source steps, mean [least, most]"] = [steps.get(x, "shipped") for x in frame.index]
-    show_table(frame, f"{title}; recorded, {curve['seeds'].max()} seeds")
-    display(Markdown("\n".join(comparisons.crossing_words(name, c) for name, c in crossings.items())))
+for title, (runs, axis, points) in sources.items():
+    pairs = pair_curves(runs, axis, {f"{NAMES[ADAPTER]} minus full": (ADAPTER, "full")})
+    steps = source_steps(runs, axis, Path("results/study/sources.json"))
+    table = tables.source_table(pairs, points, ("full", ADAPTER), steps)
+    show_table(table, f"{title}; recorded, {max(p.quality.seeds for p in points)} seeds")
+    show_lines(sentences.crossing_lines(pairs))
 
 # %% [markdown]
 # ## Does today's run agree?
 
 # %% tags=["remove-input", "hide-output"]
-agreement = comparisons.agreement(live, recorded)
-show_table(
-    agreement, f"Live (profile {profile}, seeds {', '.join(map(str, question.seeds))}) beside recorded"
-)
+agreement = agreements(live, recorded)
+seeds = ", ".join(map(str, question.seeds))
+show_table(tables.agreement_table(agreement), f"Live (profile {profile}, seeds {seeds}) beside recorded")
 
 # %% tags=["remove-input"]
-display(Markdown(comparisons.agreement_sentence(agreement, profile)))
+show_text(sentences.agreement_sentence(agreement, profile))
 
 # %% [markdown]
 # ## On real data

@@ -28,9 +28,9 @@ import pandas as pd
 from IPython.display import HTML, display
 from myst_nb import glue
 
-from transrec_core.report import overview
-from transrec_core.book.show import show_table, style
 from transrec_core.base.files import atomic_write
+from transrec_core.book.show import show_table, style
+from transrec_core.report import overview
 from transrec_core.study.provenance import code_version
 
 style()

@@ -29,14 +29,11 @@ data = "runs"
 # %% tags=["remove-cell"]
 from pathlib import Path
 
-import pandas as pd
-from IPython.display import Markdown, display
 from myst_nb import glue
 
+from transrec_core.book.show import show_table, show_text, style
 from transrec_core.report import scale
-from transrec_core.adapters import AdapterConfig
-from transrec_core.book.show import show_table, style
-from transrec_core.models.params import count
+from transrec_core.report.stepcosts import Storage
 from transrec_core.study.store import Store
 
 style()
@@ -56,22 +53,12 @@ records = [
 ]
 rates = scale.measured_rates(records, MINILM, length=20, tokens=20)
 others = scale.benchmark_rates(Path("results/benchmarks"))
-if len(rates):
-    show_table(
-        rates.assign(flops=[f"{f / 1e9:,.0f}" for f in rates["flops"]]).rename(
-            columns={"flops": "GFLOP/s, at most"}
-        ),
-        "Measured here",
-    )
+if rates:
+    show_table(scale.measured_table(rates), "Measured here")
 else:
-    display(Markdown("*No recorded run of MiniLM with all layers yet.*"))
-if len(others):
-    show_table(
-        others.assign(flops=[f"{f / 1e9:,.0f}" for f in others["flops"]]).rename(
-            columns={"flops": "GFLOP/s"}
-        ),
-        "From benchmarks",
-    )
+    show_text("*No recorded run of MiniLM with all layers yet.*")
+if others:
+    show_table(scale.benchmark_table(others), "From benchmarks")
 
 # %% [markdown]
 # What is assumed: a training GPU does 100 TFLOP/s of such work in bfloat16, a third of an A100's peak, which
@@ -94,42 +81,33 @@ SIZES = {
 # in each pass; with cached states each item is encoded once and for all. The user encoder always trains.
 
 # %%
-parameters, width, layers = scale.backbone_size("bert-base-uncased")
+bert = scale.backbone_size("bert-base-uncased")
 estimates = {
-    name: scale.estimate(
-        scale.Plan(users, items, LENGTH, TOKENS, BATCH, EPOCHS, GPU, gpus), parameters, width, layers
-    )
+    name: scale.estimate(scale.Plan(users, items, LENGTH, TOKENS, BATCH, EPOCHS, GPU, gpus), bert)
     for name, (users, items, gpus) in SIZES.items()
 }
 
 # %% tags=["remove-input"]
-glue("scale-parameters", f"{parameters / 1e6:,.0f}", display=False)
-for name, frame in estimates.items():
+millions = f"{bert.parameters / 1e6:,.0f}"
+glue("scale-parameters", millions, display=False)
+for name, ways in estimates.items():
     users, items, gpus = SIZES[name]
     show_table(
-        scale.readable(frame),
-        f"Estimate: {name}, {items:,} items, {gpus} GPUs, bert-base ({parameters / 1e6:,.0f} million parameters in its layers)",
+        scale.ways_table(ways),
+        f"Estimate: {name}, {items:,} items, {gpus} GPUs, bert-base ({millions} million parameters in its "
+        "layers)",
     )
 
 # %% tags=["remove-input"]
-large = estimates["a hundred million users"].set_index("way")
-glue(
-    "scale-ratio",
-    f"{large.loc['full fine-tuning', 'device hours'] / large.loc['side network, all layers cached', 'device hours']:,.0f}",
-    display=False,
-)
-glue(
-    "scale-adapter",
-    f"{large.loc['adapters inside', 'device hours'] / large.loc['full fine-tuning', 'device hours']:.2f}",
-    display=False,
-)
-if len(rates):
-    core = float(rates["flops"].max())
-    years = large.loc["full fine-tuning", "device hours"] * GPU / core / 24 / 365
-    display(
-        Markdown(
-            f"On one core of the machine that made the records, full fine-tuning for a hundred million users would take about {years:,.1f} years."
-        )
+large = estimates["a hundred million users"]
+hours = large[scale.FULL].hours
+glue("scale-ratio", f"{hours / large[scale.SIDE].hours:,.0f}", display=False)
+glue("scale-adapter", f"{large[scale.INSIDE].hours / hours:.2f}", display=False)
+if rates:
+    years = hours * GPU / max(rate.flops for rate in rates) / 24 / 365
+    show_text(
+        "On one core of the machine that made the records, full fine-tuning for a hundred million users "
+        f"would take about {years:,.1f} years."
     )
 
 # %% [markdown]
@@ -144,17 +122,9 @@ if len(rates):
 # reads, once for each domain's catalogue.
 
 # %% tags=["remove-input"]
-adapter = count("bert-base-uncased", AdapterConfig(method="houlsby"))
-rows = [
-    {
-        "domains": n,
-        "whole models (GiB)": n * 4 * adapter["base"] / 2**30,
-        "backbone and adapters (GiB)": (4 * adapter["base"] + n * adapter["bytes"]) / 2**30,
-        "item vectors of ten million items each (GiB)": n * 10**7 * 64 * 2 / 2**30,
-    }
-    for n in (1.0, 20.0, 200.0)
-]
-show_table(scale.readable(pd.DataFrame(rows)), "Estimate: storage by the number of domains")
+storage = Storage.of("bert-base-uncased", "houlsby")
+table = scale.serving_table(storage, (1.0, 20.0, 200.0), items=10**7, dim=64)
+show_table(table, "Estimate: storage by the number of domains")
 
 # %% [markdown]
 # ## The layout
@@ -176,16 +146,23 @@ ranking = users * items
 table_gb = items * 64 * 4 * 3 / 1e9
 spread = 100 * 1.96 * (0.3 * 0.7 / 1e5) ** 0.5
 tuning = 8 * (3 + 5)
-display(
-    Markdown(f"""In the order in which it would be met, with a hundred million users:
+show_text(f"""In the order in which it would be met, with a hundred million users:
 
-1. **Loading.** Histories are two flat arrays, {history:,.0f} GB, and fit; the text files they are read from must not be parsed by each process. Arrays on disk, mapped into memory, come first.
-2. **Items of a batch.** The softmax over the items of a batch holds a score for each position and each item of it: {scores:,.1f} MiB on each GPU if every GPU keeps to its own users, and {gpus**2:,} times that if the items of all were gathered. It stays local.
-3. **Evaluation over the full catalogue.** Everybody against every item is {ranking:.0e} scores. It is done on a sample of *users*, never of items: 100,000 users give an interval of about ±{spread:.1f} points at an HR@10 of 30 %.
-4. **The item-ID baseline.** Its table grows with the catalogue, with Adam's two moments to {table_gb:.1f} GB; the content models do not grow.
-5. **Caches.** When the backbone changes, every cached state is void; a side network binds you to a backbone for as long as its cache is worth keeping.
-6. **The tuning.** Eight methods with three step sizes and five seeds are {tuning} runs of what is estimated above; at this size nobody tunes like that. The order of methods would have to be found small and trusted to hold, a hypothesis of its own.""")
-)
+1. **Loading.** Histories are two flat arrays, {history:,.0f} GB, and fit; the text files they are read from
+   must not be parsed by each process. Arrays on disk, mapped into memory, come first.
+2. **Items of a batch.** The softmax over the items of a batch holds a score for each position and each item
+   of it: {scores:,.1f} MiB on each GPU if every GPU keeps to its own users, and {gpus**2:,} times that if the
+   items of all were gathered. It stays local.
+3. **Evaluation over the full catalogue.** Everybody against every item is {ranking:.0e} scores. It is done on
+   a sample of *users*, never of items: 100,000 users give an interval of about ±{spread:.1f} points at an
+   HR@10 of 30 %.
+4. **The item-ID baseline.** Its table grows with the catalogue, with Adam's two moments to {table_gb:.1f} GB;
+   the content models do not grow.
+5. **Caches.** When the backbone changes, every cached state is void; a side network binds you to a backbone
+   for as long as its cache is worth keeping.
+6. **The tuning.** Eight methods with three step sizes and five seeds are {tuning} runs of what is estimated
+   above; at this size nobody tunes like that. The order of methods would have to be found small and trusted
+   to hold, a hypothesis of its own.""")
 
 # %% [markdown]
 # ## Exercises

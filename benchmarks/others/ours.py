@@ -111,8 +111,8 @@ def prepare(folder: Path) -> None:
 
 def ranking(folder: Path) -> dict[str, Any]:
     """Times the whole evaluation, from histories to metrics."""
-    found = np.load(folder / "cases.npz")
-    histories, targets = Interactions(found["items"], found["offsets"], ITEMS), found["targets"]
+    stored = np.load(folder / "cases.npz")
+    histories, targets = Interactions(stored["items"], stored["offsets"], ITEMS), stored["targets"]
     model = sasrec()
     scorer = model_scorer(model, model.item_encoder.embedding.weight.detach(), histories)
     # RecBole leaves a sequential model's history in the ranking. So does the check; what is timed takes it

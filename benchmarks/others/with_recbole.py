@@ -91,12 +91,12 @@ def evaluate() -> dict[str, float]:
     return trainer.evaluate(test, load_best_model=False)
 
 
-found = evaluate()
+values = evaluate()
 check = {
     "users": len(test.dataset),
     "items": dataset.item_num - 1,
-    "HR@10": found["hit@10"],
-    "NDCG@10": found["ndcg@10"],
+    "HR@10": values["hit@10"],
+    "NDCG@10": values["ndcg@10"],
 }
 times = {"": median_seconds(evaluate, EVALUATIONS)}
 config["eval_batch_size"] = BLOCK

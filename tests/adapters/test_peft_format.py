@@ -10,22 +10,21 @@ import pytest
 import torch
 
 from tests import tiny
+from tests.adapters.helpers import families
 from transrec_core.adapters import AdapterConfig
+from transrec_core.adapters.anatomy import ANATOMY, target_pattern
 from transrec_core.adapters.peft_format import export_peft, import_peft
 from transrec_core.base.errors import UserError
 
 peft = pytest.importorskip("peft")
 
 METHODS = ["lora", "rslora", "dora", "ia3"]
-FAMILIES = pytest.mark.parametrize("family", tiny.BACKBONES)
-#: What PEFT's users write for these encoders: names of the modules.
+FAMILIES = families("bert", "vit")
+#: What PEFT's users write for these encoders: names of the query and value projections.
 NAMES = {
-    "bert": ("query", "key", "value", "output.dense"),
-    "roberta": ("query", "key", "value", "output.dense"),
-    "distilbert": ("q_lin", "k_lin", "v_lin", "lin2"),
-    "vit": ("q_proj", "k_proj", "v_proj", "fc2"),
+    family: [path.rpartition(".")[2] for path in (ANATOMY[family].query, ANATOMY[family].value)]
+    for family in tiny.BACKBONES
 }
-NAMES["vit_mae"] = NAMES["beit"] = NAMES["vit"]
 
 
 def states(backbone, family: str) -> torch.Tensor:
@@ -36,23 +35,18 @@ def states(backbone, family: str) -> torch.Tensor:
 
 
 def peft_model(family: str, method: str):
-    query, key, value, ffn = NAMES[family]
     if method == "ia3":
-        # With BERT's names, "output.dense" would also match the attention's; a pattern tells them apart.
-        pattern = (
-            rf".*({key}|{value}|layer\.\d+\.output\.dense)"
-            if ffn == "output.dense"
-            else rf".*({key}|{value}|{ffn})"
-        )
-        inner = r".*layer\.\d+\.output\.dense" if ffn == "output.dense" else rf".*{ffn}"
+        # BERT's "output.dense" would also match the attention's; a pattern tells them apart.
         config = peft.IA3Config(
-            target_modules=pattern, feedforward_modules=inner, task_type="FEATURE_EXTRACTION"
+            target_modules=target_pattern(family, "key", "value", "ffn"),
+            feedforward_modules=target_pattern(family, "ffn"),
+            task_type="FEATURE_EXTRACTION",
         )
     else:
         config = peft.LoraConfig(
             r=3,
             lora_alpha=6,
-            target_modules=[query, value],
+            target_modules=NAMES[family],
             use_dora=method == "dora",
             use_rslora=method == "rslora",
             task_type="FEATURE_EXTRACTION",

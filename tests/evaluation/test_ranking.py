@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,11 @@ from hypothesis import strategies as st
 
 from tests import tiny
 from transrec_core.base.errors import UserError
+from transrec_core.data.domain import Domain
 from transrec_core.evaluation import ranking as evaluation
 from transrec_core.evaluation.controls import popularity_ranks
 from transrec_core.evaluation.metrics import metrics
-from transrec_core.evaluation.ranking import model_ranks, target_ranks
+from transrec_core.evaluation.ranking import evaluate, meaningless, model_ranks, target_ranks
 
 
 def loop_rank(scores: np.ndarray, history: set[int], target: int) -> int:
@@ -68,7 +71,6 @@ def test_block_size_changes_no_rank(monkeypatch):
 def test_catalogue_order_changes_no_rank():
     """Law 5: renumbering the items moves their content along and leaves every rank where it was."""
     from transrec_core.data.catalog import TextCatalog
-    from transrec_core.data.domain import Domain
     from transrec_core.data.interactions import Interactions
 
     model, domain = tiny.model(), tiny.domain("text")
@@ -109,3 +111,61 @@ def test_metrics_by_hand():
     assert found["HR@1"] == 0.25 and found["HR@5"] == 0.5 and found["HR@10"] == 0.75
     assert found["NDCG@10"] == pytest.approx((1 + 1 / np.log2(3) + 1 / np.log2(7)) / 4)
     assert found["MRR"] == pytest.approx((1 + 1 / 2 + 1 / 6 + 1 / 30) / 4)
+
+
+@pytest.mark.parametrize("part", evaluation.PARTS)
+def test_evaluate_gives_the_ranks_of_a_part_and_their_metrics(part):
+    model, domain = tiny.model(), tiny.domain("text")
+    model.train()
+    result = evaluate(model, domain, part)
+    assert model.training and result.part == part and result.cases == len(result.ranks)
+    assert (result.ranks == model_ranks(model, domain, part)).all() and result.ranks.dtype == np.int32
+    assert result.metrics == metrics(result.ranks)
+    assert repr(result).startswith(f"<Evaluation on {part}, {result.cases} cases: HR@1 ")
+
+
+def test_evaluate_by_other_cutoffs():
+    result = evaluate(tiny.model(), tiny.domain("text"), cutoffs=[3])
+    assert set(result.metrics) == {"HR@3", "NDCG@3", "MRR"}
+    assert result.metrics["HR@3"] == (result.ranks <= 3).mean()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"part": "tst"}, "part 'tst': did you mean 'test'?"),
+        ({"part": "everything"}, "there are: valid, test, extra, all"),
+        ({"cutoffs": [0, 5]}, r"cutoffs=\[0, 5\]"),
+        ({"cutoffs": []}, r"cutoffs=\[\]"),
+    ],
+)
+def test_evaluate_tells_what_is_not_there(options, message):
+    with pytest.raises(UserError, match=message) as error:
+        evaluate(tiny.model(), tiny.domain("text"), **options)
+    assert "\n" not in str(error.value)
+
+
+def test_extra_users_are_asked_for_where_there_are_none():
+    domain = replace(tiny.domain("text"), extra=None)
+    with pytest.raises(UserError, match="no extra users"):
+        evaluate(tiny.model(), domain, "extra")
+    assert evaluate(tiny.model(), domain, "all").cases == len(domain.interactions)
+
+
+def test_items_of_another_kind_are_told():
+    with pytest.raises(UserError, match="reads text, the domain's items are image"):
+        evaluate(tiny.model("bert"), tiny.domain("image"))
+
+
+@pytest.mark.parametrize(
+    ("items", "note"),
+    [(8, "HR@10 and HR@20 mean nothing in a catalogue of 8 items"), (20, "HR@20 means nothing"), (21, None)],
+)
+def test_a_small_catalogue_is_told(items, note):
+    model = tiny.model()
+    domain = Domain("small", tiny.catalog("text", items), tiny.interactions(items))
+    if note is None:
+        assert meaningless(items) is None and evaluate(model, domain).cases
+    else:
+        with pytest.warns(UserWarning, match=note):
+            evaluate(model, domain)

@@ -10,7 +10,7 @@ import torch
 from tests import tiny
 from transrec_core.adapters import AdapterConfig
 from transrec_core.base.errors import UserError
-from transrec_core.models import IdEncoder, ModelSpec, TransRec, load_backbone
+from transrec_core.models import IdEncoder, ModelSpec, TransRec
 from transrec_core.training.spec import StepSizes, TrainSpec
 from transrec_core.training.trainer import fit
 
@@ -53,25 +53,6 @@ def test_damaged_model_folders_are_named(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="damaged model"):
         TransRec.from_pretrained(tmp_path)
-
-
-@pytest.mark.parametrize("family", tiny.BACKBONES)
-def test_backbones_are_loaded_from_their_own_folders_and_cut_from_the_bottom(family, tmp_path):
-    backbone = tiny.model(family).item_encoder.backbone.eval()
-    backbone.save_pretrained(tmp_path)
-    content = tiny.catalog(tiny.MODALITY[family]).batch(torch.arange(1, 5))
-    with torch.no_grad():
-        whole = backbone(**content, output_hidden_states=True)
-        assert torch.equal(
-            load_backbone(str(tmp_path)).eval()(**content).last_hidden_state, whole.last_hidden_state
-        )
-        cut = load_backbone(str(tmp_path), layers=1).eval()
-        assert cut.config.num_hidden_layers == 1
-        first = cut(**content).last_hidden_state
-    if tiny.MODALITY[family] == "text":  # a ViT has a last norm, which the cut one applies as well
-        assert torch.allclose(first, whole.hidden_states[1], atol=1e-6)
-    with pytest.raises(UserError, match="encoder_layers=3"):
-        load_backbone(str(tmp_path), layers=3)
 
 
 def test_bf16_trains_and_stays_close_to_fp32():

@@ -1,158 +1,115 @@
-"""What pages compute from records: verdicts, the best group, the Pareto set, costs of a step; and the
-records that ship.
-"""
+"""Comparisons as tables, for pages and as plain text."""
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+import re
+
 import pytest
-import torch
 
-from tests import tiny
-from transrec_core.adapters import METHODS, AdapterConfig
-from transrec_core.adapters.drawing import DRAWINGS, draw
-from transrec_core.report import tables as report
-from transrec_core.study.grids import load_profile, question_specs
-from transrec_core.study.record import Record
-from transrec_core.study.specs import RunSpec
-from transrec_core.study.store import Store
-from transrec_core.training.costs import measure, peak_bytes
-from transrec_core.training.spec import TrainSpec
+from tests.report.made_up import CELL, band, exact, runs_of
+from transrec_core.report.comparisons import FULL, compare
+from transrec_core.report.guidance import Advice, choice, effects
+from transrec_core.report.names import NAMES
+from transrec_core.report.plain import plain_table
+from transrec_core.report.tables import (
+    advice_table,
+    comparison_table,
+    effects_table,
+    factor_table,
+    verdict_table,
+)
+from transrec_core.report.variants import BASE_POINT
+from transrec_core.study.profile import Variant
+
+COSTS = {"trainable_parameters": 1234, "train_seconds": 9.25, "peak_memory_mb": 512.4}
+RUNS = runs_of(
+    full=exact("full", band(0, 30), **COSTS),
+    houlsby=exact("houlsby", band(0, 25), **COSTS),
+    popularity=exact("popularity", band(0, 10), seeds=1),
+)
+SMALL = Variant("houlsby", (("size", "4/2"),))
 
 
-def record(method: str, share: float, seed: int, users: int = 4000) -> Record:
-    """A record whose HR@10 is about ``share``; users are the same coin tosses for all methods."""
-    luck = np.random.default_rng(7).random(users) + 0.01 * np.random.default_rng(
-        seed + 100 * list(METHODS).index(method)
-    ).normal(size=users)
-    spec = RunSpec(strategy="adapter", adapter=AdapterConfig(method=method), seed=seed)
-    return Record(spec, {"id": f"{method}{seed}"}, np.where(luck < share, 1, 50))
+def test_a_table_names_units_and_leaves_blank_what_is_unknown():
+    table = comparison_table(compare(RUNS)).set_index("method")
+    assert list(table.index) == ["full fine-tuning", "Houlsby", "popularity"]
+    full, houlsby, popularity = (table.loc[name] for name in table.index)
+    assert full["HR@10 (%) [95 %]"].startswith("30.0 [") and full["minus full (points) [95 %]"] == ""
+    assert (full["verdict"], full["detectable (points)"]) == ("reference", "–")
+    assert houlsby["minus full (points) [95 %]"].startswith("-5.0 [-") and houlsby["verdict"] == "worse"
+    assert (houlsby["trained parameters"], houlsby["training (s)"]) == ("1,234", "9.2")
+    assert (houlsby["memory (MiB)"], popularity["memory (MiB)"]) == ("512", "–")
+    short = comparison_table(compare(RUNS, k=3), k=3, costs=False)
+    assert "HR@3 (%) [95 %]" in short.columns and "training (s)" not in short.columns
 
 
-def test_the_best_group_holds_what_cannot_be_told_apart_and_nothing_else():
-    records = [
-        record(m, share, seed)
-        for m, share in (("houlsby", 0.30), ("lora", 0.299), ("prompt", 0.22))
-        for seed in (1, 2, 3)
-    ]
-    frame = report.best_group(records).set_index("method")
-    assert frame.index[0] == "houlsby" and frame["in group"].to_dict() == {
-        "houlsby": True,
-        "lora": True,
-        "prompt": False,
+def test_changes_of_a_base_point():
+    runs = {**RUNS, SMALL: exact("houlsby", band(0, 20), trainable_parameters=617)}
+    compared = compare(runs, BASE_POINT, [SMALL, FULL])
+    table = factor_table(compared)
+    assert list(table["factor"]) == ["base point", "size", ""]
+    assert list(table["level"]) == ["Houlsby", "4/2", "full fine-tuning"]
+    assert list(table["of base"]) == ["1.00", "0.50", "1.00"]
+    changes = effects_table({CELL: effects(compared)}).set_index("effect")
+    assert changes.loc["worse"].iloc[1].startswith("size: 4/2 (-5.0 [") and changes.shape == (3, 3)
+    assert changes.loc["better"].iloc[1] == "none seen"
+
+
+def test_advice_names_its_evidence():
+    (row,) = advice_table([Advice("few users", choice({"full": RUNS[FULL]}), "real")]).to_dict("records")
+    assert (row["given"], row["use"]) == ("few users", NAMES["full"])
+    assert row["evidence"].startswith("HR@10 30.0 % [") and row["evidence"].endswith("runs: 3, real")
+    assert row["not to be told from the best"] == "–"
+
+
+def test_the_verdicts_of_a_study_as_text():
+    at = (("target share", "10 %"),)
+    runs = {
+        **RUNS,
+        Variant("full", at): exact("full", band(0, 10)),
+        Variant("houlsby", at): exact("houlsby", band(0, 15)),
+        SMALL: exact("houlsby", band(0, 20)),
     }
-    fewer = report.best_group(
-        [record(m, s, 1, users=40) for m, s in (("houlsby", 0.30), ("prompt", 0.28))]
-    ).set_index("method")
-    assert fewer.loc["prompt", "in group"]  # too few users to tell
+    title, head, *lines = verdict_table({CELL: runs}).splitlines()
+    assert title == "Informative titles, SASRec objective"
+    assert head.split()[:2] == ["method", "seeds"] and head.endswith("detectable  verdict")
+    rows = [re.split("  +", line) for line in lines]
+    assert [(row[0], row[-1]) for row in rows] == [
+        ("full fine-tuning", "reference"),
+        ("Houlsby", "worse"),
+        ("popularity", "worse"),
+        ("full fine-tuning, target share: 10 %", "reference"),
+        ("Houlsby, target share: 10 %", "better"),  # than full fine-tuning at the same share
+        ("Houlsby, size: 4/2", "worse"),  # than Houlsby itself
+    ]
+    assert [row[3] for row in rows if row[-1] != "reference"] == [
+        "full fine-tuning",
+        "full fine-tuning",
+        "full fine-tuning, target share: 10 %",
+        "Houlsby",
+    ]
+    assert rows[0][2].startswith("30.0 [") and rows[1][4].startswith("-5.0 [")
+    assert rows[-1][4].startswith("-5.0 [") and float(rows[-1][5]) > 0
 
 
-def test_the_pareto_set_by_hand():
-    rows = [("a", 10, 1.0), ("b", 10, 2.0), ("c", 20, 1.5), ("d", 30, 3.0), ("e", 40, 3.0), ("none", 0, 9.0)]
-    frame = pd.DataFrame(rows, columns=["method", "trained", "quality"])
-    assert report.pareto(frame) == ["b", "d"]
+def test_the_verdicts_of_records_and_of_what_is_not_complete():
+    records = [record for group in RUNS.values() for record in group]
+    text = verdict_table(records)
+    assert text.splitlines()[0].startswith("method ") and "worse" in text
+    few = verdict_table([record for record in records if record.spec.seed == 1])
+    assert few.count("too few seeds") == 2  # popularity as well: full fine-tuning has one seed only
+    without = {CELL: {v: r for v, r in RUNS.items() if v != FULL}}
+    assert verdict_table(without).splitlines()[2].endswith("reference")
+    assert verdict_table({CELL: {}}).endswith("nothing is recorded yet")
 
 
-def test_costs_of_a_step():
-    """Peak memory is exact and repeatable; the head alone takes least. Options that trade time for memory
-    do.
-    """
-    models = {}
-    for method in ("full", "houlsby", "side", "head"):
-        models[method] = tiny.model("bert")
-        if method in METHODS:
-            models[method].add_adapter("a", AdapterConfig(method=method, encoders="item", item_size=8))
-            models[method].train_adapter("a")
-        elif method == "head":
-            models[method].requires_grad_(False)
-            models[method].item_encoder.projection.requires_grad_(True)
-    frame = measure(models, tiny.domain("text"), TrainSpec(batch_size=16), rounds=2, steps=1).set_index(
-        "method"
-    )
-    assert (frame["seconds"] > 0).all() and (frame["low"] <= frame["high"]).all()
-    assert frame["step"].idxmax() == "full" and frame["step"].idxmin() == "head"
-    assert frame.loc["houlsby", "step"] > frame.loc["side", "step"]
-    assert (frame["memory"] > frame["step"]).all()
-    again = measure(models, tiny.domain("text"), TrainSpec(batch_size=16), rounds=1, steps=1).set_index(
-        "method"
-    )
-    assert frame["step"].to_numpy() == pytest.approx(again["step"].to_numpy(), rel=0.02)
-    few = {"full": models["full"]}
-    for option in ({"checkpointing": True}, {"accumulate": 4}):
-        less = measure(
-            few, tiny.domain("text"), TrainSpec(batch_size=16, **option), rounds=1, steps=1
-        ).set_index("method")
-        assert less.loc["full", "step"] < frame.loc["full", "step"]
-
-
-def test_peak_bytes_by_hand():
-    def known() -> None:
-        a = torch.zeros(1000)  # 4,000 bytes
-        b = a + 1  # 8,000
-        del a
-        c = torch.zeros(500)  # 6,000
-        del b, c
-
-    assert peak_bytes(known) == pytest.approx(8000, abs=200)
-
-
-def test_every_method_is_drawn_and_named():
-    import xml.etree.ElementTree as ElementTree
-
-    assert set(DRAWINGS) == set(METHODS) <= set(report.NAMES)
-    for method in METHODS:
-        svg = ElementTree.fromstring(draw(method))
-        assert svg.attrib["role"] == "img" and svg.attrib["aria-label"]
-    assert draw("unheard of") == ""
-
-
-def test_half_the_users_turn_a_verdict_of_the_table_into_undecided():
-    """30 of 100 users are hits; four of them, and four others, differ between the methods: within 3 % of
-    30 %, if there are enough users.
-    """
-
-    def of(method: str, first: int, users: int, seed: int) -> Record:
-        adapter = (
-            {"strategy": "adapter", "adapter": AdapterConfig(method=method)}
-            if method in METHODS
-            else {"strategy": method}
+@pytest.mark.parametrize("number", [1, 22])
+def test_plain_columns_are_aligned(number):
+    text = plain_table([{"a": "x", "b": number, "c": "yes"}, {"a": "long", "b": 5, "c": "no"}])
+    assert (
+        len(
+            {line.find("yes") for line in text.splitlines() if "yes" in line}
+            | {text.splitlines()[2].find("no")}
         )
-        place = np.arange(users) % 100 - first
-        return Record(
-            RunSpec(seed=seed, **adapter),
-            {"id": f"{method}{seed}"},
-            np.where((place >= 0) & (place < 30), 3, 50),
-        )
-
-    for users, expected in ((4000, "comparable"), (2000, "undecided")):
-        records = [
-            of(method, first, users, seed)
-            for method, first in (("full", 0), ("houlsby", 4))
-            for seed in (1, 2, 3)
-        ]
-        frame = report.summary(records).set_index("method")
-        assert frame["verdict"].to_dict() == {"full": "reference", "houlsby": expected}
-        assert frame.loc["houlsby", "difference"] == pytest.approx(0, abs=1e-6) and frame.loc[
-            "full", "quality"
-        ] == pytest.approx(30)
-
-
-def test_the_recorded_runs_are_whole_and_are_those_of_the_profile():
-    store, profile = Store("results/study"), load_profile("study")
-    plan = {name: question_specs(profile, profile.question(name)) for name in profile.questions}
-    recorded = {found.id: found for found in store.all()}  # reading checks the checksums
-    assert recorded and set(recorded) <= set().union(*plan.values())
-    for found in plan.values():
-        data: dict[str, set[str]] = {}
-        for run_id, (cell, _, spec) in found.items():
-            if (
-                run_id in recorded
-                and spec.strategy != "item_id"
-                and spec.target.share == spec.source.data.share == 1
-            ):
-                data.setdefault(cell.name, set()).add(recorded[run_id].facts["data_fingerprint"])
-        assert all(len(fingerprints) == 1 for fingerprints in data.values())
-    for record in recorded.values():
-        assert record.metrics["HR@10"] == pytest.approx((record.ranks <= 10).mean())
-        assert len(record.ranks) == record.facts["cases"]
+        == 1
+    )

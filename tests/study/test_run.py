@@ -13,7 +13,7 @@ import yaml
 
 from tests.helpers import STEPS, TRANSREC, command, environment, fields, same, transrec
 from transrec_core.base.errors import UserError
-from transrec_core.report import evidence
+from transrec_core.report.ledger import repeats_table
 from transrec_core.study.run import run
 from transrec_core.study.specs import RunSpec, read_spec, validated
 from transrec_core.study.store import Store
@@ -83,7 +83,7 @@ def test_run_show_compare_and_repeat_from_the_command_line(folders, tmp_path):
     places = ("--store", "new", "--data-root", str(folders), "--note", "again.json")
     repeated = transrec("repeat", record.id[:6], *places, cwd=tmp_path)
     assert repeated.returncode == 0 and "same rank; agrees" in repeated.stdout, repeated.stderr
-    (row,) = evidence.repeats_table(tmp_path / "again.json").to_dict("records")
+    (row,) = repeats_table(tmp_path / "again.json").to_dict("records")
     assert (row["id"], row["ranks of all test cases"], row["agrees"]) == (record.id, "equal", "yes")
 
 

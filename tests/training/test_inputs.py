@@ -1,10 +1,7 @@
-"""What makes training cheap changes nothing: frozen layers computed once, titles by length, parts,
-recomputed activations.
-"""
+"""What makes training cheap changes nothing: frozen layers computed once, titles by length."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 
 import numpy as np
@@ -12,54 +9,14 @@ import pytest
 import torch
 
 from tests import tiny
+from tests.training.deep import DEEP, assert_close, batch_of, deep_model, gradients
 from transrec_core.adapters import METHODS, AdapterConfig
 from transrec_core.base.errors import UserError
-from transrec_core.data.batching import Batcher
-from transrec_core.data.catalog import Parts, TextCatalog, length_groups
-from transrec_core.models import ModelSpec, TransRec, fresh_backbone
-from transrec_core.training.inputs import ItemInputs
-from transrec_core.training.memory import backward_in_parts, recompute_activations
-from transrec_core.training.spec import TrainSpec
-from transrec_core.training.trainer import fit
+from transrec_core.data.catalog import TextCatalog
+from transrec_core.data.parts import Parts, length_groups
+from transrec_core.training.inputs import Content, LayerStates, PooledStates, item_inputs
 
-DEEP = {
-    family: config | {"n_layers" if family == "distilbert" else "num_hidden_layers": 3}
-    for family, config in tiny.BACKBONES.items()
-}
 EVERYWHERE = pytest.mark.parametrize("family", DEEP)
-
-
-def deep_model(family: str, dropout: float = 0.0, **fields) -> TransRec:
-    """Three layers, an adapter on some of them."""
-    names = (
-        ("dropout", "attention_dropout")
-        if family == "distilbert"
-        else ("hidden_dropout_prob", "attention_probs_dropout_prob")
-    )
-    backbone = fresh_backbone(DEEP[family] | dict.fromkeys(names, dropout), 0)
-    model = TransRec.from_backbone(backbone, ModelSpec(dim=16, max_len=10, dropout=0.0, blocks=3), 0)
-    if fields:
-        model.add_adapter("a", AdapterConfig(**{"item_size": 8, "user_size": 4} | fields))
-        tiny.stir(model.adapters)
-        model.train_adapter("a")
-    return model
-
-
-def gradients(model: TransRec) -> dict[str, torch.Tensor]:
-    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad()
-    assert found
-    return found
-
-
-def assert_close(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
-    assert ours.keys() == theirs.keys()
-    for name, gradient in ours.items():
-        assert torch.allclose(gradient, theirs[name], atol=1e-5, rtol=1e-5), name
-
-
-def batch_of(domain, loss: str = "batch"):
-    return Batcher(domain.split.train, "sasrec", loss, 32, 10, 0).batch(0)
 
 
 @EVERYWHERE
@@ -75,17 +32,17 @@ def test_a_step_from_kept_states_is_the_same_step(family, layers, below, method,
     )
     batch = batch_of(domain)
     assert model.frozen_layers() == below
-    kept = ItemInputs(model, domain.catalog, tmp_path)
+    kept = item_inputs(model, domain.catalog, tmp_path)
     features = kept(batch.items)
-    assert (kept.states is not None) == (below > 0) == (kept.note is not None)
-    found = []
+    assert isinstance(kept, LayerStates) == (below > 0) == (kept.note is not None)
+    steps = []
     for inputs in (domain.catalog.batch(batch.items), features):
         torch.manual_seed(0)
         loss = model(inputs, batch)
         loss.backward()
-        found.append((loss.detach(), gradients(model)))
-    assert torch.allclose(found[0][0], found[1][0], atol=1e-5)
-    assert_close(found[0][1], found[1][1])
+        steps.append((loss.detach(), gradients(model)))
+    assert torch.allclose(steps[0][0], steps[1][0], atol=1e-5)
+    assert_close(steps[0][1], steps[1][1])
     assert torch.allclose(kept.catalogue(), model.catalogue(domain.catalog), atol=1e-5)
 
 
@@ -97,7 +54,7 @@ def test_no_adapter_is_taken_for_a_frozen_layer(family, method):
     """
     for layers, head in itertools.product(([1], [2], [0]), (True, False)):
         model = deep_model(family, method=method, layers=layers, train_head=head)
-        kept = ItemInputs(model, tiny.catalog(tiny.MODALITY[family]))
+        kept = item_inputs(model, tiny.catalog(tiny.MODALITY[family]))
         tiny.stir(model.adapters, seed=2)
         assert torch.allclose(kept.catalogue(), model.catalogue(kept.catalog), atol=1e-5), (layers, head)
 
@@ -123,7 +80,7 @@ def test_what_stands_in_for_layers_leaves_no_trace(family):
     )
     before = model.catalogue(catalog)
     names = [name for name, _ in model.named_modules()]
-    kept = ItemInputs(model, catalog)
+    kept = item_inputs(model, catalog)
     kept.catalogue()
     with pytest.raises(RuntimeError):  # not the shape of anything
         model.encode_items(
@@ -137,41 +94,64 @@ def test_what_stands_in_for_layers_leaves_no_trace(family):
 def test_states_are_kept_once_for_what_they_depend_on_and_not_if_too_large(tmp_path):
     domain = tiny.domain("text")
     first = deep_model("bert", method="houlsby", layers=[2])
-    ItemInputs(first, domain.catalog, tmp_path)
+    item_inputs(first, domain.catalog, tmp_path)
     other = deep_model("bert", method="lora", layers=[2])  # another adapter above the same frozen layers
-    ItemInputs(other, domain.catalog, tmp_path)
+    item_inputs(other, domain.catalog, tmp_path)
     assert len(list(tmp_path.glob("*.npy"))) == 1
     with torch.no_grad():
         next(first.backbone_parameters()).add_(1)
-    ItemInputs(first, domain.catalog, tmp_path)
-    ItemInputs(first, tiny.catalog("text", seed=5), tmp_path)
-    ItemInputs(first, domain.catalog, tmp_path, "fp16")
-    ItemInputs(deep_model("bert", method="houlsby", layers=[1]), domain.catalog, tmp_path)
+    item_inputs(first, domain.catalog, tmp_path)
+    item_inputs(first, tiny.catalog("text", seed=5), tmp_path)
+    item_inputs(first, domain.catalog, tmp_path, "fp16")
+    item_inputs(deep_model("bert", method="houlsby", layers=[1]), domain.catalog, tmp_path)
     assert len(list(tmp_path.glob("*.npy"))) == 5 and not list(tmp_path.glob("*.tmp"))
-    small = ItemInputs(first, domain.catalog, tmp_path, limit_gb=1e-9)
-    assert small.states is None and "training.cache_gb" in small.note
+    small = item_inputs(first, domain.catalog, tmp_path, limit_gb=1e-9)
+    assert type(small) is Content and "training.cache_gb" in small.note
     assert torch.allclose(small.catalogue(), first.catalogue(domain.catalog))
-    none = ItemInputs(first, domain.catalog, tmp_path, "off")
-    assert none.states is None and none.note is None
+    none = item_inputs(first, domain.catalog, tmp_path, "off")
+    assert type(none) is Content and none.note is None
 
 
 def test_half_precision_is_close_and_half_as_large(tmp_path):
     model, catalog = deep_model("bert", method="houlsby", layers=[2]), tiny.catalog("text")
-    single, half = (ItemInputs(model, catalog, tmp_path, cache) for cache in ("fp32", "fp16"))
+    single, half = (item_inputs(model, catalog, tmp_path, cache) for cache in ("fp32", "fp16"))
     assert half.states.dtype == torch.float16 and half.states.shape == single.states.shape
     assert torch.allclose(half.catalogue(), single.catalogue(), atol=0.02)
 
 
 def test_a_damaged_write_leaves_no_file(tmp_path, monkeypatch):
     model, catalog = deep_model("bert", method="houlsby", layers=[2]), tiny.catalog("text")
+    written = []
 
-    def killed(self, items):
+    def killed(self):
+        written.append(len(list(tmp_path.glob(".*.tmp"))))
+        yield self._states_of(torch.arange(1, 9))
+        written.append(len(list(tmp_path.glob(".*.tmp"))))
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
-        patch.setattr(ItemInputs, "_states_of", killed)
-        ItemInputs(model, catalog, tmp_path)
+    kept = LayerStates(model, catalog, "fp32")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(LayerStates, "_blocks", killed)
+        kept.keep(tmp_path)
+    assert written == [0, 1]  # there was something to leave behind
     assert not list(tmp_path.glob("*.npy")) + list(tmp_path.glob(".*.tmp"))
+
+
+@pytest.mark.parametrize("method", [None, "side"])
+def test_pooled_states_give_the_vectors_of_the_whole_model(method, tmp_path):
+    model, catalog = deep_model("bert", **({"method": method} if method else {})), tiny.catalog("text")
+    if method is None:
+        model.requires_grad_(False)
+        model.item_encoder.projection.requires_grad_(True)
+    kept = item_inputs(model, catalog, tmp_path)
+    every = ", 4, 16" if method else ", 16"
+    assert isinstance(kept, PooledStates) and f"{tuple(kept.pooled.shape)}" == f"(41{every})"
+    assert kept.pooled.numel() * 4 == kept.bytes
+    assert (
+        kept.note == f"pooled states{' of all layers' if method else ''} of 40 items (0.0 MB) computed once"
+    )
+    assert torch.allclose(kept.catalogue(), model.catalogue(catalog), atol=1e-5)
+    assert len(list(tmp_path.glob("*.npy"))) == 1
 
 
 def test_groups_by_length_are_a_partition_and_the_cheapest_one():
@@ -202,90 +182,17 @@ def test_titles_by_length_give_the_same_loss_and_gradient(loss):
     domain = tiny.domain("text")
     domain.catalog = TextCatalog(tokens, lengths)
     model, batch = deep_model("bert"), batch_of(domain, loss)
-    inputs = ItemInputs(model, domain.catalog)
+    inputs = item_inputs(model, domain.catalog)
     inputs._overhead = lambda: 1.0  # the tiny encoder would not be worth a cut
     features = inputs(batch.items)
     assert isinstance(features, Parts) and len(features.features) > 3
-    found = []
+    steps = []
     for given in (domain.catalog.batch(batch.items), features):
         value = model(given, batch)
         value.backward()
-        found.append((value.detach(), gradients(model)))
-    assert torch.allclose(found[0][0], found[1][0], atol=1e-5)
-    assert_close(found[0][1], found[1][1])
-
-
-@EVERYWHERE
-@pytest.mark.parametrize("loss", ["batch", "catalogue", "bce"])
-@pytest.mark.parametrize("method", [None, "houlsby", "k_adapter", "side"])
-def test_parts_and_recomputed_activations_give_the_same_gradient(family, loss, method):
-    model = deep_model(family, **({"method": method} if method else {})).train()
-    domain = tiny.domain(tiny.MODALITY[family])
-    batch = batch_of(domain, loss)
-    features = ItemInputs(model, domain.catalog, cache="off")
-    whole = model(features(batch.items), batch)
-    whole.backward()
-    plain = gradients(model)
-    parts = features(batch.items, 3)
-    assert len(parts.features) == 3
-    in_parts = backward_in_parts(model, parts, batch, contextlib.nullcontext())
-    assert torch.allclose(in_parts, whole.detach(), atol=1e-5)
-    assert_close(gradients(model), plain)
-    recompute_activations(model, True)
-    again = model(features(batch.items), batch)
-    again.backward()
-    assert torch.allclose(again.detach(), whole.detach(), atol=1e-5)
-    assert_close(gradients(model), plain)
-
-
-def test_parts_are_encoded_again_with_the_dropout_of_the_first_time():
-    """The gradient is that of the loss that was computed: equal to one backward pass through the parts
-    under the same random numbers.
-    """
-    model, domain = deep_model("bert", dropout=0.4).train(), tiny.domain("text")
-    batch = batch_of(domain)
-    parts = ItemInputs(model, domain.catalog)(batch.items, 3)
-    torch.manual_seed(0)
-    plain = model(parts, batch)
-    plain.backward()
-    expected = gradients(model)
-    torch.manual_seed(0)
-    assert torch.allclose(
-        backward_in_parts(model, parts, batch, contextlib.nullcontext()), plain.detach(), atol=1e-5
-    )
-    assert_close(gradients(model), expected)
-
-
-@pytest.mark.parametrize(
-    "options", [{"accumulate": 3}, {"checkpointing": True}, {"cache": "off"}, {"precision": "bf16"}]
-)
-def test_training_with_each_option_goes_the_same_way(options):
-    spec = TrainSpec(steps=4, min_steps=0, eval_every=2, batch_size=16)
-    histories = []
-    for given in ({}, options):
-        model = deep_model("bert", method="houlsby", layers=[2])
-        histories.append(
-            fit(
-                model, tiny.domain("text"), TrainSpec(**spec.model_dump() | given), 0, show_progress=False
-            ).history
-        )
-    tolerance = 0.05 if "precision" in options else 1e-4
-    assert [h["loss"] for h in histories[0][1:]] == pytest.approx(
-        [h["loss"] for h in histories[1][1:]], abs=tolerance
-    )
-
-
-def test_checkpointing_ends_with_the_run_that_asked_for_it():
-    model = deep_model("bert")
-    for on in (True, False):
-        fit(
-            model,
-            tiny.domain("text"),
-            TrainSpec(steps=1, min_steps=0, checkpointing=on),
-            0,
-            show_progress=False,
-        )
-        assert any(getattr(m, "gradient_checkpointing", False) for m in model.modules()) == on
+        steps.append((value.detach(), gradients(model)))
+    assert torch.allclose(steps[0][0], steps[1][0], atol=1e-5)
+    assert_close(steps[0][1], steps[1][1])
 
 
 def test_table_must_be_there_to_be_opened():

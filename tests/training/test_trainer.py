@@ -1,90 +1,20 @@
-"""Batches and losses against plain loops; training that improves, stops, and resumes to the same bits."""
+"""Training that improves and stops, step by step or in one call, to the same bits."""
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 
 from tests import tiny
-from transrec_core.adapters import AdapterConfig
+from tests.training.deep import deep_model
 from transrec_core.base.errors import UserError
-from transrec_core.data.batching import Batcher
 from transrec_core.evaluation.metrics import metrics
 from transrec_core.evaluation.ranking import model_ranks
 from transrec_core.training.spec import StepSizes, TrainSpec
-from transrec_core.training.trainer import fit
+from transrec_core.training.trainer import Trainer, fit
 
 LOSSES = ["catalogue", "batch", "bce"]
 QUICK = TrainSpec(steps=6, min_steps=0, eval_every=2, batch_size=16, warmup=2)
-
-
-def loop_loss(model, domain, batcher, step) -> float:
-    """The loss of a batch, position by position, from its definition."""
-    batch = batcher.batch(step)
-    order = np.random.default_rng([batcher.seed, 0, step // batcher.steps_per_epoch]).permutation(
-        batcher.users
-    )
-    place = step % batcher.steps_per_epoch
-    users = order[place * batcher.batch_size : (place + 1) * batcher.batch_size]
-    vectors = model.catalogue(domain.catalog).double()
-    losses, m = [], 0
-    for user in users:
-        sequence = [int(i) for i in domain.split.train.user(user)[-(model.spec.max_len + 1) :]]
-        positions = range(len(sequence) - 1) if model.spec.objective == "sasrec" else [len(sequence) - 2]
-        with torch.no_grad():
-            states = model.encode_users(vectors[sequence[:-1]][None].float())[0].double()
-        for t in positions:
-            target = sequence[t + 1]
-            if batcher.loss == "bce":
-                negative = int(batch.items[batch.negatives[m]])
-                assert negative not in sequence
-                up, down = states[t] @ vectors[target], states[t] @ vectors[negative]
-                losses.append(math.log1p(math.exp(-up)) + math.log1p(math.exp(down)))
-            else:
-                candidates = [int(i) for i in batch.items if int(i) == target or int(i) not in sequence]
-                logits = {i: float(states[t] @ vectors[i]) for i in candidates}
-                if batcher.loss == "batch":
-                    counts = np.bincount(domain.split.train.items, minlength=tiny.ITEMS + 1) + 1.0
-                    logits = {i: s - math.log(counts[i] / counts[1:].sum()) for i, s in logits.items()}
-                losses.append(math.log(sum(math.exp(s) for s in logits.values())) - logits[target])
-            m += 1
-    return float(np.mean(losses))
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("objective", ["sasrec", "cpc"])
-def test_loss_equals_a_plain_loop(loss, objective):
-    model, domain = tiny.model(objective=objective).eval(), tiny.domain("text")
-    batcher = Batcher(domain.split.train, objective, loss, 16, model.spec.max_len, 3)
-    for step in (0, batcher.steps_per_epoch):
-        batch = batcher.batch(step)
-        assert len(torch.unique(batch.items)) == len(batch.items)  # each item is encoded once
-        with torch.no_grad():
-            ours = float(model(domain.catalog.batch(batch.items), batch))
-        assert ours == pytest.approx(loop_loss(model, domain, batcher, step), abs=1e-4)
-
-
-def test_targets_of_validation_and_test_are_never_trained_on():
-    domain = tiny.domain("text")
-    batcher = Batcher(domain.split.train, "sasrec", "catalogue", 1000, 50, 0)
-    batch = batcher.batch(0)
-    lengths = domain.split.train.lengths
-    assert (lengths == domain.interactions.lengths - 2).all()
-    assert len(batch.rows) == int((lengths - 1).sum())
-
-
-def test_an_epoch_sees_each_user_once_and_shards_are_a_partition():
-    train = tiny.domain("text").split.train
-    whole = Batcher(train, "sasrec", "batch", 20, 10, 0)
-    halves = [Batcher(train, "sasrec", "batch", 20, 10, 0, (i, 2)) for i in (0, 1)]
-    for step in range(whole.steps_per_epoch):
-        assert sum(len(h.batch(step).inputs) for h in halves) == len(whole.batch(step).inputs) == 20
-    a = [whole.items for whole in (whole.batch(0), whole.batch(0))]
-    assert torch.equal(*a)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -106,48 +36,88 @@ def test_training_lowers_the_loss_and_leaves_the_best_state(loss):
     assert progress.best_step == best["step"]
 
 
-class Killed(Exception):
-    """Stands for a kill right after a checkpoint was written."""
+def equal(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+    """Bit by bit."""
+    pairs = zip(first.state_dict().items(), second.state_dict().items(), strict=True)
+    return all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
 
 
-@pytest.mark.parametrize("adapter", [None, AdapterConfig(method="houlsby", item_size=4, user_size=4)])
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_law_8_a_resumed_run_ends_in_the_same_bits(adapter, dropout, tmp_path):
-    def fresh():
-        model = tiny.model()
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = dropout
-        if adapter:
-            torch.manual_seed(0)
-            model.add_adapter("a", adapter)
-            model.train_adapter("a")
-        return model
+@pytest.mark.parametrize("family", ["bert", "vit"])
+@pytest.mark.parametrize("method", [None, "houlsby"])
+def test_steps_one_by_one_are_those_of_fit(family, method):
+    """Bit by bit, with dropout: validation in between changes nothing."""
+    fields = {"method": method, "layers": [2]} if method else {}
+    domain, losses, last = tiny.domain(tiny.MODALITY[family]), [], {}
+    whole = deep_model(family, dropout=0.3, **fields)
 
-    domain = tiny.domain("text")
-    whole = fresh()
-    expected = fit(whole, domain, QUICK, 5, show_progress=False)
+    def at_the_end(progress):
+        last.update({name: value.clone() for name, value in whole.state_dict().items()})
 
-    def kill(progress):
-        if progress.step == 4:
-            raise Killed
+    fit(whole, domain, QUICK, 5, None, False, at_the_end, on_step=lambda _, loss: losses.append(loss))
+    stepped = deep_model(family, dropout=0.3, **fields)
+    trainer = Trainer(stepped, domain, QUICK, 5)
+    assert [float(trainer.step()) for _ in range(QUICK.steps)] == [float(loss) for loss in losses]
+    assert trainer.progress.step == QUICK.steps and not trainer.progress.history
+    assert all(torch.equal(value, last[name]) for name, value in stepped.state_dict().items())
 
-    with pytest.raises(Killed):
-        fit(fresh(), domain, QUICK, 5, tmp_path / "c.safetensors", False, kill)
-    resumed = fresh()
-    progress = fit(resumed, domain, QUICK, 5, tmp_path / "c.safetensors", False)
-    assert progress.history == expected.history and progress.best_step == expected.best_step
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
+
+def test_a_loop_of_ones_own_is_fit(tmp_path):
+    """The parts that the Trainer is made of, called by hand: validate, save, resume, restore."""
+    domain, expected = tiny.domain("text"), deep_model("bert", dropout=0.3)
+    history = fit(expected, domain, QUICK, 5, show_progress=False).history
+    path = tmp_path / "c.safetensors"
+    for last in (4, 6):
+        model = deep_model("bert", dropout=0.3)
+        trainer = Trainer(model, domain, QUICK, 5, path)
+        assert trainer.resume() == (last == 6)
+        if not trainer.progress.history:
+            trainer.validate()
+        while trainer.progress.step < last:
+            trainer.step()
+            if trainer.progress.step % 2 == 0:
+                assert trainer.validate() == trainer.progress.history[-1]
+        trainer.save()
+    trainer.restore_best()
+    assert trainer.done and trainer.progress.history == history and equal(model, expected)
+    assert "loss" not in trainer.validate()  # no step since the last one
+
+
+def test_fit_takes_fields():
+    domain, calls = tiny.domain("text"), []
+    few = dict(steps=3, eval_every=2, batch_size=16, warmup=2, lr=1e-2)
+    spec = TrainSpec(
+        **few | {"min_steps": 3, "lr": StepSizes(encoder=1e-2, head=1e-2, user=1e-2, adapter=1e-2)}
     )
 
+    def on_step(progress, loss):
+        calls.append((progress.step, loss.shape, loss.requires_grad, len(progress.history)))
 
-def test_a_damaged_checkpoint_is_named(tmp_path):
-    path = tmp_path / "c.safetensors"
-    path.write_bytes(b"nonsense")
-    with pytest.raises(UserError, match="c.safetensors"):
-        fit(tiny.model(), tiny.domain("text"), QUICK, 0, path, False)
+    models = [tiny.model(), tiny.model(), tiny.model()]
+    with_spec = fit(models[0], domain, spec, show_progress=False)
+    with_fields = fit(models[1], domain, show_progress=False, on_step=on_step, **few)
+    with_both = fit(models[2], domain, QUICK, show_progress=False, min_steps=3, **few)
+    assert with_spec.history == with_fields.history == with_both.history
+    assert equal(models[0], models[1]) and equal(models[0], models[2])
+    assert calls == [(1, (), False, 1), (2, (), False, 1), (3, (), False, 2)]
+
+
+def test_an_unknown_field_and_a_field_that_shares_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, domain = deep_model("bert", method="houlsby", layers=[2]), tiny.domain("text")
+    with pytest.raises(UserError, match="unknown key 'stepps' in TrainSpec; did you mean 'steps'?"):
+        fit(model, domain, stepps=100)
+    assert fit(model, domain, steps=1, show_progress=False, cache="off").cached is None
+    assert not list(tmp_path.iterdir())
+    assert fit(model, domain, steps=1, show_progress=False, cache="kept").cached is not None
+    assert len(list(tmp_path.glob("kept/*.npy"))) == 1
+
+
+def test_the_model_remembers_what_it_was_trained_on():
+    model, domain = tiny.model(), tiny.domain("text")
+    remembered = []
+    model.remember = remembered.append
+    fit(model, domain, steps=1, show_progress=False)
+    assert remembered == [domain]
 
 
 def test_patience_waits_for_the_minimum_budget():
@@ -187,6 +157,30 @@ def test_nothing_to_train_and_divergence_are_clear_errors():
         fit(model, domain, QUICK, 0, show_progress=False)
 
 
-def test_a_budget_out_of_order_is_refused():
-    with pytest.raises(ValidationError, match="min_steps=7 is more than steps=6"):
-        TrainSpec(steps=6, min_steps=7)
+@pytest.mark.parametrize(
+    "options", [{"accumulate": 3}, {"checkpointing": True}, {"cache": "off"}, {"precision": "bf16"}]
+)
+def test_training_with_each_option_goes_the_same_way(options):
+    spec = TrainSpec(steps=4, min_steps=0, eval_every=2, batch_size=16)
+    histories = []
+    for given in ({}, options):
+        model = deep_model("bert", method="houlsby", layers=[2])
+        options_of_run = TrainSpec(**spec.model_dump() | given)
+        histories.append(fit(model, tiny.domain("text"), options_of_run, 0, show_progress=False).history)
+    tolerance = 0.05 if "precision" in options else 1e-4
+    assert [h["loss"] for h in histories[0][1:]] == pytest.approx(
+        [h["loss"] for h in histories[1][1:]], abs=tolerance
+    )
+
+
+def test_checkpointing_ends_with_the_run_that_asked_for_it():
+    model = deep_model("bert")
+    for on in (True, False):
+        fit(
+            model,
+            tiny.domain("text"),
+            TrainSpec(steps=1, min_steps=0, checkpointing=on),
+            0,
+            show_progress=False,
+        )
+        assert any(getattr(m, "gradient_checkpointing", False) for m in model.modules()) == on

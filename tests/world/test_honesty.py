@@ -133,12 +133,12 @@ def test_the_protocol_page_states_the_factors():
         load_domain(run_spec(LAPTOP, text, "full", 1).source.data),
     )
     assert (
-        f"{listed(shares('target share', 'target.share'))} of the {len(world[0].interactions):,} training users"
-        in page
+        f"{listed(shares('target share', 'target.share'))} of the {len(world[0].interactions):,} training "
+        "users" in page
     )
     assert (
-        f"{listed(shares('source share', 'source.data.share'))} of the {len(world[1].interactions):,} source users"
-        in page
+        f"{listed(shares('source share', 'source.data.share'))} of the {len(world[1].interactions):,} "
+        "source users" in page
     )
     assert (
         f"for {listed(shares('source share, until it stops', 'source.data.share'))}, until validation stops"

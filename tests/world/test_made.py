@@ -15,7 +15,7 @@ from transrec_core.evaluation.controls import popularity_ranks
 from transrec_core.evaluation.metrics import metrics
 from transrec_core.models import fresh_backbone, load_backbone
 from transrec_core.world.config import CLS, PAD, PIXELS, SEP, SPECIAL, Titles, WorldConfig
-from transrec_core.world.general import ASSETS, image_backbone, probe_r2, text_backbone
+from transrec_core.world.general import FOLDER, image_backbone, probe_r2, text_backbone
 from transrec_core.world.made import World, make_world
 from transrec_core.world.titles import vocabulary
 
@@ -37,7 +37,7 @@ def world(titles: Titles = "informative", modality: str = "text") -> World:
 
 def backbones(modality: str, seeds: range) -> tuple[torch.nn.Module, list[torch.nn.Module]]:
     """The shipped general-stage encoder, and encoders of the same shape with random weights."""
-    trained = load_backbone(str(ASSETS / modality))
+    trained = load_backbone(str(FOLDER / modality))
     config = trained.config.to_diff_dict()  # type: ignore[union-attr,operator]
     return trained, [fresh_backbone(config, seed) for seed in seeds]
 
@@ -248,8 +248,8 @@ def test_general_stage_repeats_bit_for_bit(modality: str) -> None:
 
 @pytest.mark.parametrize("modality", ["text", "image"])
 def test_shipped_general_weights_are_those_of_the_build(modality: str) -> None:
-    weights = ASSETS / modality / "model.safetensors"
-    assert sha256_of(weights) == json.loads((ASSETS / "build.json").read_text())["sha256"][modality]
+    weights = FOLDER / modality / "model.safetensors"
+    assert sha256_of(weights) == json.loads((FOLDER / "build.json").read_text())["sha256"][modality]
     assert weights.stat().st_size < 400_000
 
 

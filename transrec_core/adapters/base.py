@@ -59,13 +59,14 @@ class Adapter(nn.Module):
     All that is known of a method stands in its class: what it can be set to, where it goes (:meth:`roles`),
     how it is built (:meth:`build`), how many parameters that takes (:meth:`count`), what it is called, and
     its picture. A linear one also says how it folds into the pretrained weight (:meth:`merge_into`).
+    ``config`` is an object of its ``Config``.
 
     Attributes:
         Config: its settings; the default of ``method`` there is the name that it is registered under.
         title: what tables and figures call it; by default its name.
         family: what it is akin to, see :data:`transrec_core.adapters.registry.FAMILIES`.
         year: when it was published, for the order within a family.
-        references: keys of book/references.bib.
+        references: the papers, e.g. "arXiv:1902.00751".
         grid: peak step sizes that ``transrec tune`` chooses from in the embedded world, four as for every
             method.
         merges: whether it is linear and can be folded into the base.
@@ -85,17 +86,17 @@ class Adapter(nn.Module):
     averages: ClassVar[bool] = True
 
     @classmethod
-    def roles(cls, config: AdapterConfig) -> tuple[str, ...]:
+    def roles(cls, config: Any) -> tuple[str, ...]:
         """Roles of the modules that this method adapts."""
         raise NotImplementedError
 
     @classmethod
-    def build(cls, site: Site, config: AdapterConfig) -> Self | None:
+    def build(cls, site: Site, config: Any) -> Self | None:
         """The adapter for one site, or None where there is nothing to adapt."""
         raise NotImplementedError
 
     @classmethod
-    def count(cls, config: AdapterConfig, width: int, inner: int, size: int, layers: int) -> int:
+    def count(cls, config: Any, width: int, inner: int, size: int, layers: int) -> int:
         """Parameters in one encoder by the formula of the paper, without copies of head, norms and
         embeddings.
 
@@ -109,7 +110,7 @@ class Adapter(nn.Module):
         raise NotImplementedError
 
     @classmethod
-    def count_shared(cls, config: AdapterConfig) -> int:
+    def count_shared(cls, config: Any) -> int:
         """Parameters of what :meth:`build_shared` makes, once for the whole model."""
         return 0
 
@@ -121,7 +122,7 @@ class Adapter(nn.Module):
         )
 
     @classmethod
-    def build_shared(cls, config: AdapterConfig) -> nn.Module | None:
+    def build_shared(cls, config: Any) -> nn.Module | None:
         """Parameters that all sites have in common; each adapter gets them by :meth:`share`."""
         return None
 
@@ -156,7 +157,7 @@ class Replica(Adapter):
         replica = cls()
         hooks = (site.module._forward_hooks, site.module._forward_pre_hooks)
         replica.module = copy.deepcopy(
-            site.module, {id(found): type(found)() for found in hooks}
+            site.module, {id(kept): type(kept)() for kept in hooks}
         )  # its weights, not its hooks
         return replica
 

@@ -20,31 +20,35 @@ class Drawing:
         self.parts: list[str] = []
 
     def box(self, x: float, y: float, w: float, h: float, text: str = "", fill: str = FROZEN) -> None:
-        self.parts.append(
-            f'<rect x="{x}" y="{y}" width="{w}" height="{h}" rx="4" fill="{fill}" stroke="currentColor" stroke-width="1"/>'
-        )
+        """A rounded box with text in it; ``fill`` says whether it is frozen or trained."""
+        frame = f'x="{x}" y="{y}" width="{w}" height="{h}" rx="4"'
+        self.parts.append(f'<rect {frame} fill="{fill}" stroke="currentColor" stroke-width="1"/>')
         self.words(x + w / 2, y + h / 2, text)
 
     def words(self, x: float, y: float, text: str, anchor: str = "middle", size: int = 12) -> None:
+        """Text, its lines centred on y; ``anchor`` and ``size`` as in SVG."""
         lines = text.split("\n")
         for number, line in enumerate(lines):
             place = y + (number - (len(lines) - 1) / 2) * (size + 1)
-            self.parts.append(
-                f'<text x="{x}" y="{place}" text-anchor="{anchor}" dominant-baseline="central" font-size="{size}" fill="currentColor">'
-                f"{escape(line)}</text>"
+            style = (
+                f'text-anchor="{anchor}" dominant-baseline="central" font-size="{size}" fill="currentColor"'
             )
+            self.parts.append(f'<text x="{x}" y="{place}" {style}>{escape(line)}</text>')
 
     def line(self, *points: tuple[float, float], arrow: bool = True, dashed: bool = False) -> None:
+        """A line through points, with an arrow's head at its end."""
         path = "M" + " L".join(f"{x},{y}" for x, y in points)
         style = ' stroke-dasharray="4 3"' if dashed else ""
         self.parts.append(f'<path d="{path}" fill="none" stroke="currentColor" stroke-width="1.3"{style}/>')
         if arrow:
             (x0, y0), (x, y) = points[-2:]
             dx, dy = (x > x0) - (x < x0), (y > y0) - (y < y0)
-            tip = f"{x},{y} {x - 6 * dx - 3.5 * dy},{y - 6 * dy - 3.5 * dx} {x - 6 * dx + 3.5 * dy},{y - 6 * dy + 3.5 * dx}"
-            self.parts.append(f'<polygon points="{tip}" fill="currentColor"/>')
+            left = f"{x - 6 * dx - 3.5 * dy},{y - 6 * dy - 3.5 * dx}"
+            right = f"{x - 6 * dx + 3.5 * dy},{y - 6 * dy + 3.5 * dx}"
+            self.parts.append(f'<polygon points="{x},{y} {left} {right}" fill="currentColor"/>')
 
     def join(self, x: float, y: float, sign: str = "+") -> None:
+        """A circle where two lines meet, with the operation in it."""
         self.parts.append(
             f'<circle cx="{x}" cy="{y}" r="9" fill="{PLAIN}" stroke="currentColor" stroke-width="1.2"/>'
         )
@@ -52,16 +56,19 @@ class Drawing:
 
     def waist(self, x: float, y: float, w: float, h: float, text: str = "") -> None:
         """A bottleneck: wide, narrow, wide."""
-        points = f"{x},{y} {x + w / 2},{y + h * 0.3} {x + w},{y} {x + w},{y + h} {x + w / 2},{y + h * 0.7} {x},{y + h}"
+        top, bottom = f"{x + w / 2},{y + h * 0.3} {x + w},{y}", f"{x + w},{y + h} {x + w / 2},{y + h * 0.7}"
+        points = f"{x},{y} {top} {bottom} {x},{y + h}"
         self.parts.append(
             f'<polygon points="{points}" fill="{TRAINED}" stroke="currentColor" stroke-width="1"/>'
         )
         self.words(x + w / 2, y + h + 9, text, size=11)
 
     def svg(self) -> str:
+        """The picture as an element of a page, with its title for who can't see it."""
+        size, title = f'viewBox="0 0 {self.width} {self.height}" width="{self.width}"', escape(self.title)
         return (
-            f'<svg class="adapter-drawing" viewBox="0 0 {self.width} {self.height}" width="{self.width}" role="img" '
-            f'aria-label="{escape(self.title)}" xmlns="http://www.w3.org/2000/svg"><title>{escape(self.title)}</title>{"".join(self.parts)}</svg>'
+            f'<svg class="adapter-drawing" {size} role="img" aria-label="{title}" '
+            f'xmlns="http://www.w3.org/2000/svg"><title>{title}</title>{"".join(self.parts)}</svg>'
         )
 
 

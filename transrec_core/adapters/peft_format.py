@@ -7,7 +7,8 @@ paths from the wrapped encoder:
     base_model.model.<path>.lora_B.weight              [d_out, r]       LoRA's B
     base_model.model.<path>.lora_magnitude_vector      [d_out]          DoRA's m
     base_model.model.<path>.ia3_l                      [d_out, 1]       (IA)3 on keys and values
-    base_model.model.<path of the ffn>.ia3_l           [1, d_in]        (IA)3 on the inner activations, named by the map that reads them
+    base_model.model.<path of the ffn>.ia3_l           [1, d_in]        (IA)3 on the inner activations, named
+                                                                        by the map that reads them
 
 What PEFT has no place for (adapters of the user encoder, the head, LayerNorms) is left out of an export and
 has to be saved by ``save_adapter``.
@@ -26,10 +27,14 @@ from torch import Tensor, nn
 from transrec_core.adapters.anatomy import Site
 from transrec_core.adapters.base import Adapter
 from transrec_core.adapters.config import AdapterConfig
-from transrec_core.adapters.mixin import CONFIG_FILE, WEIGHTS_FILE, AdapterMixin
+from transrec_core.adapters.mixin import AdapterMixin
 from transrec_core.adapters.weights import save_tensors
 from transrec_core.base.errors import UserError
 from transrec_core.base.files import atomic_write
+
+#: PEFT's own file names.
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
 
 #: Our parameter -> what PEFT calls it.
 KEYS = {
@@ -74,24 +79,23 @@ def export_peft(model: AdapterMixin, name: str, folder: str | Path, base_model: 
         raise UserError(f"no adapter '{name}' (there are: {', '.join(model.adapters) or 'none'})")
     config, group = model.adapter_configs[name], _group(model, name)
     if config.method not in KEYS:
-        raise UserError(
-            f"PEFT has no form for '{config.method}' here (it has: {', '.join(sorted(KEYS))}); use save_adapter"
-        )
+        known = ", ".join(sorted(KEYS))
+        raise UserError(f"PEFT has no form for '{config.method}' here (it has: {known}); use save_adapter")
     tensors: dict[str, Tensor] = {}
     inner = []
     for path, site in _item_sites(model).items():
         key = site.path.replace(".", "/")
         if key not in group:
             continue
-        for own, theirs in KEYS[config.method].items():
-            value = getattr(group[key], own).detach()
+        for ours, theirs in KEYS[config.method].items():
+            value = getattr(group[key], ours).detach()
             if config.method == "ia3":
                 value = value[None] if site.role == "hidden" else value[:, None]
             tensors[f"{PREFIX}{path}.{theirs}"] = value.contiguous()
         inner += [path] if site.role == "hidden" else []
     if not tensors:
         raise UserError(
-            f"adapter '{name}' has nothing in the item encoder (encoders={config.encoders}), so there is nothing to export"
+            f"adapter '{name}' has nothing in the item encoder to export (encoders={config.encoders})"
         )
     common = {
         "base_model_name_or_path": base_model,
@@ -119,7 +123,12 @@ def export_peft(model: AdapterMixin, name: str, folder: str | Path, base_model: 
 
 
 def import_peft(model: AdapterMixin, folder: str | Path, name: str) -> AdapterConfig:
-    """Adds an adapter that PEFT saved for the item encoder, under ``name``, and activates it.
+    """Adds an adapter that PEFT saved for the item encoder, and activates it.
+
+    Args:
+        model: the host that gets it.
+        folder: what PEFT's ``save_pretrained`` wrote.
+        name: what to call it here.
 
     Returns:
         The configuration it was read as.
@@ -143,26 +152,27 @@ def import_peft(model: AdapterMixin, folder: str | Path, name: str) -> AdapterCo
         ) from None
     method = _method(fields, folder)
     sites = _item_sites(model)
-    found: dict[str, dict[str, Tensor]] = {}
+    values: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
-        path, own = _split(key, method)
+        path, ours = _split(key, method)
         if path not in sites:
             raise UserError(
-                f"{folder}: {method} can't act on '{key}' of this item encoder; it was made for another model or other targets"
+                f"{folder}: {method} can't act on '{key}' of this item encoder; it was made for another "
+                "model or other targets"
             )
-        found.setdefault(path, {})[own] = value.flatten() if method == "ia3" else value
-    config = _config(fields, method, [sites[path] for path in found])
+        values.setdefault(path, {})[ours] = value.flatten() if method == "ia3" else value
+    config = _config(fields, method, [sites[path] for path in values])
     before, combine = model.active_adapters, model.combine
     model.add_adapter(name, config)
     group = _group(model, name)
     wanted = {path for path, site in sites.items() if site.path.replace(".", "/") in group}
     try:
-        if wanted != set(found):
-            odd = sorted(wanted ^ set(found))[0]
+        if wanted != set(values):
+            odd = sorted(wanted ^ set(values))[0]
             raise ValueError(f"'{odd}': adapters here have the same targets in each chosen layer")
-        for path, values in found.items():
+        for path, parameters in values.items():
             adapter = cast(Adapter, group[sites[path].path.replace(".", "/")])
-            adapter.load_state_dict(values)
+            adapter.load_state_dict(parameters)
     except (ValueError, RuntimeError) as error:
         model.delete_adapter(name)
         model.set_adapter(before, combine)
@@ -173,13 +183,11 @@ def import_peft(model: AdapterMixin, folder: str | Path, name: str) -> AdapterCo
 
 
 def _split(key: str, method: str) -> tuple[str, str]:
-    for own, theirs in KEYS[method].items():
-        for ending in (
-            theirs,
-            theirs.removesuffix(".weight") + ".weight",
-        ):  # PEFT has written the magnitude with and without ".weight"
+    for ours, theirs in KEYS[method].items():
+        # PEFT has written the magnitude with and without ".weight".
+        for ending in (theirs, theirs.removesuffix(".weight") + ".weight"):
             if key.endswith("." + ending):
-                return key.removeprefix(PREFIX).removesuffix("." + ending), own
+                return key.removeprefix(PREFIX).removesuffix("." + ending), ours
     return key, ""
 
 
@@ -198,7 +206,8 @@ def _method(fields: dict[str, Any], folder: Path) -> str:
     ):
         if fields.get(field) not in (plain, None):
             raise UserError(
-                f"{folder / CONFIG_FILE}: {field}={fields[field]} is not supported; train the adapter without it"
+                f"{folder / CONFIG_FILE}: {field}={fields[field]} is not supported; train the adapter "
+                "without it"
             )
     if kind == "IA3":
         return "ia3"

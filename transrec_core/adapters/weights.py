@@ -15,6 +15,11 @@ def save_tensors(
 ) -> None:
     """Writes tensors as safetensors in one step.
 
+    Args:
+        path: of the file.
+        tensors: by name, on any device.
+        metadata: texts to put in the file's header.
+
     Raises:
         OSError: if the file can't be written, for example on a full disk.
     """

@@ -33,7 +33,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """A temporary folder beside ``path``, which takes its place at the end of the block and is removed if it fails.
+    """A temporary folder beside ``path``, which takes its place at the end of the block; removed if it fails.
 
     A folder that is there stays until the new one is whole; then it is put aside and removed.
     """

@@ -26,6 +26,7 @@ from transrec_core.base.errors import UserError
 from transrec_core.base.files import atomic_write
 from transrec_core.base.processes import process_pool
 from transrec_core.book.pages import TIMED, clean, status_page
+from transrec_core.book.reference import reference_page
 from transrec_core.book.show import style
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def execute(
         status["all"] = round(time.perf_counter() - began, 1)
     atomic_write(STATUS, json.dumps(status, indent=2) + "\n")
     atomic_write(EXECUTED / "status.md", status_page(status))
+    atomic_write(EXECUTED / "api.md", reference_page())
 
 
 def chosen_pages(only: Sequence[str]) -> list[Path]:
@@ -236,8 +238,8 @@ def picture(data: Annotated[Path, typer.Option(help="Folder of live records.")] 
     """Draw the README's picture from the live records: the costs of the first and the pictures' SASRec
     cell.
     """
+    from transrec_core.report.comparisons import by_method, compare
     from transrec_core.report.figures import plot_costs
-    from transrec_core.report.tables import summary
     from transrec_core.study.grids import cell_specs, load_profile
     from transrec_core.study.store import Store
 
@@ -245,8 +247,8 @@ def picture(data: Annotated[Path, typer.Option(help="Folder of live records.")] 
     profile, store = load_profile("laptop"), Store(ROOT / data)
     question = profile.question("rq1")
     cells = [c for c in question.cells if c.name in ("text-informative-sasrec", "image-sasrec")]
-    summaries = {
-        cell: summary([store.read(spec.id()) for spec in cell_specs(profile, cell, question.seeds)])
+    compared = {
+        cell: compare(by_method(store.read(spec.id()) for spec in cell_specs(profile, cell, question.seeds)))
         for cell in cells
     }
-    plot_costs(summaries).savefig(ROOT / "book" / "_static" / "rq1.png", dpi=100)
+    plot_costs(compared).savefig(ROOT / "book" / "_static" / "rq1.png", dpi=100)

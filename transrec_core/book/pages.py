@@ -34,21 +34,32 @@ def status_page(status: dict[str, Any]) -> str:
         [
             "# Status of this build",
             "",
-            "**What you will learn.** How long the runs and each notebook took when this book was built, and on what.",
+            (
+                "**What you will learn.** How long the runs and each notebook took when this book was built, "
+                "and on what."
+            ),
             "",
-            f"Profile `{status['profile']}`, built {facts['finished'][:16].replace('T', ' ')} UTC from commit `{facts['commit']}`, "
+            f"Profile `{status['profile']}`, built {facts['finished'][:16].replace('T', ' ')} UTC from "
+            f"commit `{facts['commit']}`, "
             f"code version `{code_version()}`.",
             "",
             "| what | seconds |",
             "|---|---|",
             *rows,
             "",
-            f"The live runs of all questions come first, one on each core; the notebooks then find them on disk. {alone} run alone, because they "
+            "The live runs of all questions come first, one on each core; the notebooks then find them on "
+            f"disk. {alone} run alone, because they "
             f"time something, the others up to {status['at once']} at once.",
             "",
-            f"{cores()} cores, {platform.machine()} with {facts['cpu']}, {torch.get_num_threads()} thread(s) a process; {versions}.",
+            (
+                f"{cores()} cores, {platform.machine()} with {facts['cpu']}, {torch.get_num_threads()} "
+                f"thread(s) a process; {versions}."
+            ),
             "",
-            "Runs that were on disk already are not computed again; after `make clean`, `make book` computes everything.",
+            (
+                "Runs that were on disk already are not computed again; after `make clean`, `make book` "
+                "computes everything."
+            ),
             "",
         ]
     )

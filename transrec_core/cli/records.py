@@ -21,7 +21,7 @@ app = command_group()
 @app.command("runs")
 def runs(store: StoreOption = Path("runs")) -> None:
     """List all records."""
-    from transrec_core.report.tables import records_frame
+    from transrec_core.report.ledger import records_frame
     from transrec_core.study.store import Store
 
     records, unusable = Store(store).survey()
@@ -53,13 +53,15 @@ def show(
 
 
 def print_record(record: Record, store: Path, data_root: Path | None = None) -> None:
-    """Prints a record and the line that repeats it, ready to be pasted into a shell.
+    """Prints a record and the lines that repeat it and recommend with it, ready to be pasted into a shell.
 
     Args:
         record: what is shown.
         store: where it is.
         data_root: where its dataset folders start; None leaves a word to be filled in.
     """
+    from transrec_core.study.kept import recommend_line
+
     spec, facts = record.spec, record.facts
     typer.echo(f"{record.id}  {spec.method}, {spec.model.objective}, seed {spec.seed}")
     domains = f"{spec.source.data.folder} -> {spec.target.folder} ({spec.target.modality})"
@@ -80,6 +82,9 @@ def print_record(record: Record, store: Path, data_root: Path | None = None) -> 
     if not (spec.target.is_world and spec.source.data.is_world):
         line += ["--data-root", "DATA" if data_root is None else str(data_root)]
     typer.echo(f"  repeat: {shlex.join(line)}")
+    recommend = recommend_line(record.id, store)
+    if recommend is not None:
+        typer.echo(f"  recommend: {recommend}")
 
 
 @app.command("repeat")
@@ -95,7 +100,7 @@ def repeat(
     """Run a record's specification again, with as many threads, and say whether it agrees."""
     import torch
 
-    from transrec_core.report.evidence import add_repeat, read_repeats, repeated
+    from transrec_core.report.repeats import add_repeat, read_repeats, repeated
     from transrec_core.study.run import run
     from transrec_core.study.store import Store
 

@@ -76,7 +76,7 @@ def run_command(
         typer.echo(f"# id {spec.id()}, source model {spec.source_id()}")
         typer.echo(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False).rstrip())
         return
-    print_record(run(spec, Store(store), data_root, refresh), store, data_root)
+    print_record(run(spec, Store(store), data_root, refresh, keep=True), store, data_root)
 
 
 def _strategy(name: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,26 +24,17 @@ def verdicts_command(
 ) -> None:
     """Print what a study found: a table with verdicts for each cell, from the records that there are.
 
-    Everything is compared with full fine-tuning, or with the cell's first method if that is not in it; what
-    is varied with the method itself.
+    Methods are compared with full fine-tuning; what is varied with full fine-tuning at the same level, or
+    with the method itself where that was not run.
     """
+    from transrec_core.report.tables import verdict_table
     from transrec_core.study.grids import load_study
     from transrec_core.study.store import Store
 
     asked, what = load_study(question, profile)
     for number, cell in enumerate(what.cells):
         groups, missing = recorded_groups(asked, cell, what, Store(store))
-        if number:
-            typer.echo()
-        typer.echo(cell.title[0].upper() + cell.title[1:])
-        reference = "full" if "full" in cell.methods else cell.methods[0]
-        methods = {v.method: records for v, records in groups.items() if not v.levels}
-        if reference in methods:
-            typer.echo(verdict_table(methods, reference, methods[reference]))
-        for method in dict.fromkeys(v.method for v in groups if v.levels and v.method in methods):
-            varied = {v.label(): r for v, r in groups.items() if v.levels and v.method == method}
-            margin_of = methods.get(reference, methods[method])
-            typer.echo(verdict_table({method: methods[method], **varied}, method, margin_of))
+        typer.echo(("\n" if number else "") + verdict_table({cell: groups}))
         if missing:
             names = ", ".join(variant.label() for variant in missing)
             typer.echo(f"not recorded in {store} yet, or not all seeds: {names}; `transrec study` runs them")
@@ -68,11 +58,3 @@ def recorded_groups(
     plan = planned(profile, cell, question.seeds)
     missing = [variant for variant, seeds in plan.items() if len(groups.get(variant, [])) < len(seeds)]
     return {variant: groups[variant] for variant in plan if variant not in missing}, missing
-
-
-def verdict_table(groups: Mapping[str, Sequence[Record]], reference: str, margin_of: Sequence[Record]) -> str:
-    """Groups of runs against one of them, as the report sees them, in lines for a terminal."""
-    from transrec_core.report.tables import compared, table
-
-    frame = compared(groups, reference, margin_of=margin_of)
-    return str(table(frame, against=reference).to_string(index=False))

@@ -24,7 +24,8 @@ from typing import Literal
 import numpy as np
 from scipy.stats import norm, t
 
-Verdict = Literal["comparable", "worse", "better", "undecided"]
+#: What a test says of a difference; :class:`transrec_core.report.estimates.Verdict` has these and two more.
+Outcome = Literal["comparable", "worse", "better", "undecided"]
 
 #: The margin of the protocol: a difference within 3 % of full fine-tuning's HR@10 is no difference that
 #: matters.
@@ -35,7 +36,14 @@ ALPHA, POWER = 0.05, 0.8
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over users and seeds, its 95 % interval, and the draws that it comes from."""
+    """A mean over users and seeds with its 95 % interval.
+
+    Attributes:
+        mean: of the values.
+        low: lower end.
+        high: upper end.
+        draws: of the mean that the interval comes from [draws].
+    """
 
     mean: float
     low: float
@@ -47,6 +55,9 @@ class Interval:
         (Holm's strictest level).
 
         Half the interval at that level, and as much more as the power's normal quantile is of the level's.
+
+        Args:
+            tests: how many.
         """
         tail = ALPHA / (2 * tests)
         low, high = np.percentile(self.draws, [100 * tail, 100 * (1 - tail)])
@@ -59,6 +70,9 @@ class Interval:
     def p_equivalence(self, margin: float) -> float:
         """p-value of "a difference of ``margin`` or more": the larger of two one-sided tests (TOST,
         Schuirmann 1987).
+
+        Args:
+            margin: the largest difference that does not matter.
         """
         return max(_share(self.draws <= -margin), _share(self.draws >= margin))
 
@@ -69,14 +83,24 @@ def _share(happened: np.ndarray) -> float:
 
 
 def hits(ranks: np.ndarray, k: int = 10) -> np.ndarray:
-    """Per-case hits of HR@k, float32, the shape of ``ranks``."""
+    """Per-case hits of HR@k.
+
+    Args:
+        ranks: of each case's target, from 1, any shape.
+        k: cut-off.
+
+    Returns:
+        1 where the target is among the first k, else 0; float32, the shape of ``ranks``.
+    """
     return (ranks <= k).astype(np.float32)
 
 
 def interval(values: np.ndarray, draws: int = 4000, seed: int = 0, stream: int = 0) -> Interval:
-    """Interval of the mean of ``values`` [seeds, users] over both; with one seed it covers users only.
+    """Interval of a mean over seeds and users; with one seed it covers users only.
 
     Args:
+        values: [seeds, users], or [users] of a single seed.
+        draws: how often the mean is drawn again.
         seed: of the resampled users, which all intervals with it share.
         stream: of the seeds' part; intervals whose draws are combined, and whose runs are not the same, need
             different ones.
@@ -86,15 +110,16 @@ def interval(values: np.ndarray, draws: int = 4000, seed: int = 0, stream: int =
     by_seed, by_user = values.mean(1, dtype=np.float64), values.mean(0, dtype=np.float64)
     mean = float(by_seed.mean())
     users = _user_weights(n_users, draws, seed) @ (by_user - mean).astype(np.float32)
-    found = mean + users.astype(np.float64)
+    resampled = mean + users.astype(np.float64)
     if n_seeds > 1:
         rest = values - by_user - (by_seed - mean)[:, None]
         luck = float((rest**2).sum() / ((n_seeds - 1) * max(1, n_users - 1)))
         of_users = by_user.var(ddof=1) if n_users > 1 else 0.0  # of a user's mean: b + e / S
         shrink = np.sqrt(max(0.0, 1 - luck / n_seeds / of_users)) if of_users > 0 else 0.0
-        found = mean + shrink * users + by_seed.std(ddof=1) * _seed_deviates(n_seeds, draws, seed, stream)
-    low, high = np.percentile(found, [100 * ALPHA / 2, 100 * (1 - ALPHA / 2)])
-    return Interval(mean, float(low), float(high), found)
+        deviates = _seed_deviates(n_seeds, draws, seed, stream)
+        resampled = mean + shrink * users + by_seed.std(ddof=1) * deviates
+    low, high = np.percentile(resampled, [100 * ALPHA / 2, 100 * (1 - ALPHA / 2)])
+    return Interval(mean, float(low), float(high), resampled)
 
 
 @lru_cache(maxsize=64)
@@ -109,17 +134,24 @@ def _user_weights(n_users: int, draws: int, seed: int) -> np.ndarray:
     # Share of each user in each resample, float32 [draws, users]. All comparisons of a table have the same
     # resamples.
     rng, even = np.random.default_rng(seed), np.full(n_users, 1 / n_users)
-    found = np.empty((draws, n_users), dtype=np.float32)
+    shares = np.empty((draws, n_users), dtype=np.float32)
     for start in range(0, draws, 500):  # the library's counts take twice the room
-        block = found[start : start + 500]
+        block = shares[start : start + 500]
         block[:] = rng.multinomial(n_users, even, size=len(block)) / np.float32(n_users)
-    return found
+    return shares
 
 
 def paired_difference(
     a: np.ndarray, b: np.ndarray, draws: int = 4000, seed: int = 0, stream: int = 0
 ) -> Interval:
-    """Interval of mean(a) - mean(b), paired; both [seeds, users] with the same users and seeds.
+    """Interval of mean(a) - mean(b), paired.
+
+    Args:
+        a: [seeds, users].
+        b: of the same users and seeds; one with a single seed is compared with every seed of the other.
+        draws: as of :func:`interval`.
+        seed: as of :func:`interval`.
+        stream: as of :func:`interval`.
 
     Raises:
         ValueError: if the shapes differ.
@@ -134,11 +166,15 @@ def paired_difference(
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where a difference changes sign along an axis: its place with a 95 % interval, and the share of the
-    draws that have a change.
+    """Where a difference changes sign along an axis.
 
-    ``certain``: the difference is above zero in one place and below zero in another, by their 95 % intervals.
-    Noise around zero changes its sign, too.
+    Attributes:
+        place: of the change, median of the draws; NaN if no draw has one.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        share: of the draws that have a change.
+        certain: whether the difference is above zero in one place and below zero in another, by their 95 %
+            intervals. Noise around zero changes its sign, too.
     """
 
     place: float
@@ -170,12 +206,15 @@ def crossing(x: Sequence[float], differences: Sequence[Interval]) -> Crossing:
     return Crossing(float(middle), float(low), float(high), float(crosses.mean()), certain)
 
 
-def verdicts(differences: Sequence[Interval], margin: float | Sequence[float]) -> list[Verdict]:
-    """What differences to a reference say that belong to one family, with an equivalence margin (same unit;
-    one for all, or each its own).
+def verdicts(differences: Sequence[Interval], margin: float | Sequence[float]) -> list[Outcome]:
+    """What differences to a reference say that belong to one family.
 
     "comparable": smaller than the margin by TOST. Otherwise "worse" or "better": different from zero.
     Otherwise "undecided". The p-values of each kind are corrected over the family (Holm 1979).
+
+    Args:
+        differences: of the family.
+        margin: up to which a difference does not matter, in the same unit; one for all, or each its own.
     """
     if not differences:
         return []
@@ -194,9 +233,9 @@ def _rejected(p_values: list[float]) -> list[bool]:
         return [p_values[0] <= ALPHA]
     from statsmodels.stats.multitest import multipletests
 
-    return [bool(found) for found in multipletests(p_values, ALPHA, "holm")[0]]
+    return [bool(rejected) for rejected in multipletests(p_values, ALPHA, "holm")[0]]
 
 
-def verdict(difference: Interval, margin: float) -> Verdict:
-    """The verdict on one difference that stands alone."""
+def verdict(difference: Interval, margin: float) -> Outcome:
+    """The verdict on one difference that stands alone, see :func:`verdicts`."""
     return verdicts([difference], margin)[0]

@@ -2,20 +2,7 @@
 project's folders.
 
 A checkpoint is a pickled dictionary with ``model_state_dict``. It is read with ``weights_only=True``: tensors
-and plain containers, no code. The key map, with N for a layer and M for a block:
-
-    theirs                                                              ours
-    bert_encoder.text_encoders.title.bert_model.*                       item_encoder.backbone.* (the pooler is dropped)
-    bert_encoder.text_encoders.title.fc.*                               item_encoder.projection.*
-    cv_encoder.image_net.vit.* (ViT), cv_encoder.image_net.* (MAE)      item_encoder.backbone.*
-    cv_encoder.image_net.classifier.* (ViT), cv_encoder.cv_proj.* (MAE) item_encoder.projection.*
-    user_encoder.transformer_encoder.position_embedding, .layer_norm    user_encoder.positions, .norm
-    ....transformer_blocks.M.multi_head_attention.w_Q, w_K, w_V, fc     user_encoder.blocks.M.attention.query, key, value, output
-    ....transformer_blocks.M.feed_forward.w_1, w_2                      user_encoder.blocks.M.ffn.input, output
-    ....output.self_output.dense, ....transformer_block.*               the same without the wrapper's name
-    ....attention.output.adapter.fc_down / fc_up, ....adapter1          Houlsby or Pfeiffer behind the attention: down / up
-    ....output.adapter.fc_down / fc_up, ....adapter2                    Houlsby behind the feed-forward sublayer
-    ....query.lora_A / lora_B, ....w_Q.lora_A / lora_B                  LoRA: a / b, with loralib's alpha = 1
+and plain containers, no code. The map of the names is in ``adapter4rec_names.py``.
 
 What the keys can't say is an option: heads, objective, the bottleneck's activation. Three things to know. The
 released LoRA puts *fresh* query and value layers in place of the pretrained ones, and those are what its
@@ -39,38 +26,11 @@ from transrec_core.adapters.methods.houlsby import HoulsbyConfig
 from transrec_core.adapters.methods.lora import LoRAConfig
 from transrec_core.adapters.methods.pfeiffer import PfeifferConfig
 from transrec_core.base.errors import UserError
-from transrec_core.models.item_encoder import ItemEncoder, fresh_backbone
+from transrec_core.models.adapter4rec_names import MAE, TEXT, USER, VIT, adapter_names, base_names
+from transrec_core.models.backbones import fresh_backbone
+from transrec_core.models.item_encoder import ItemEncoder
 from transrec_core.models.spec import ModelSpec
 from transrec_core.models.transrec import TransRec
-
-TEXT, VIT, MAE = "bert_encoder.text_encoders.title.", "cv_encoder.image_net.vit.", "cv_encoder.image_net."
-USER = "user_encoder.transformer_encoder."
-
-#: Patterns on their keys, in order; the first that matches is applied.
-_BACKBONE = [(r"\.self_output\.", "."), (r"^", "item_encoder.backbone.")]
-_VIT = [
-    (r"^encoder\.layer\.(\d+)\.", r"layers.\1."),
-    (r"attention\.attention\.(query|key|value)", lambda m: "attention." + m[1][0] + "_proj"),
-    (r"attention\.output\.dense", "attention.o_proj"),
-    (r"intermediate\.dense", "mlp.fc1"),
-    (r"(?<!attention)\.output\.dense", ".mlp.fc2"),
-]
-_USER = [
-    (r"^position_embedding\.", "positions."),
-    (r"^layer_norm\.", "norm."),
-    (r"^transformer_blocks\.(\d+)\.(transformer_block\.)?", r"blocks.\1."),
-    (r"multi_head_attention\.layer_norm", "attention_norm"),
-    (r"multi_head_attention\.", "attention."),
-    (r"feed_forward\.layer_norm", "ffn_norm"),
-    (r"feed_forward\.", "ffn."),
-    (r"\.w_Q\.", ".query."),
-    (r"\.w_K\.", ".key."),
-    (r"\.w_V\.", ".value."),
-    (r"attention\.fc\.", "attention.output."),
-    (r"\.w_1\.", ".input."),
-    (r"\.w_2\.", ".output."),
-    (r"^", "user_encoder."),
-]
 
 #: Parts of keys of methods that have no sound counterpart, and why.
 REFUSED = {
@@ -86,6 +46,9 @@ REFUSED = {
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """The model's tensors of a checkpoint.
+
+    Args:
+        path: epoch-N.pt of the released code.
 
     Raises:
         UserError: if the file is missing, damaged, holds code, or is no such checkpoint.
@@ -113,7 +76,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
         or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
     ):
         raise UserError(
-            f"{path}: no dictionary of tensors under 'model_state_dict'; it is not a checkpoint of the released code"
+            f"{path}: no dictionary of tensors under 'model_state_dict'; it is not a checkpoint of the "
+            "released code"
         )
     for part, reason in REFUSED.items():
         if any(part in key for key in state):
@@ -133,8 +97,7 @@ def convert(
     Args:
         path: the checkpoint.
         objective: what it was trained for.
-        item_heads: attention heads of the backbone (by default one for each 64 of its
-        width).
+        item_heads: attention heads of the backbone (by default one for each 64 of its width).
         user_heads: of the user encoder.
         activation: of the bottlenecks (``--adapter_activation``, "RELU" there by default).
 
@@ -145,7 +108,7 @@ def convert(
     state = read_checkpoint(path)
     family = _family(state, path)
     adapters = {key: value for key, value in state.items() if re.search(r"\.adapter\d?\.|\.lora_[AB]$", key)}
-    base = _base_names({key: value for key, value in state.items() if key not in adapters}, family)
+    base = base_names({key: value for key, value in state.items() if key not in adapters}, family)
     spec = _spec(base, objective, user_heads)
     try:
         backbone = fresh_backbone(_backbone_fields(base, family, item_heads))
@@ -155,7 +118,7 @@ def convert(
             model.add_adapter("adapter4rec", _adapter_config(adapters, activation))
             _load(
                 model.adapters["adapter4rec"],
-                _adapter_names(adapters, family, cast(nn.ModuleDict, model.adapters["adapter4rec"])),
+                adapter_names(adapters, family, cast(nn.ModuleDict, model.adapters["adapter4rec"])),
             )
     except (KeyError, RuntimeError, ValueError, IndexError) as error:
         raise UserError(f"{path}: does not fit together: {' '.join(str(error).split())}") from None
@@ -173,46 +136,9 @@ def _family(state: dict[str, Tensor], path: str | Path) -> str:
     if any(key.startswith(MAE + "encoder.") for key in state):
         return "vit_mae"
     raise UserError(
-        f"{path}: neither a text nor a ViT nor a MAE encoder in it; other encoders of the released code are not converted"
+        f"{path}: neither a text nor a ViT nor a MAE encoder in it; other encoders of the released code are "
+        "not converted"
     )
-
-
-def _replaced(key: str, patterns: list[Any]) -> str:
-    for pattern, replacement in patterns:
-        key = re.sub(pattern, replacement, key, count=1)
-    return key
-
-
-def _item_name(key: str, family: str) -> str | None:
-    """Their key of the item encoder -> ours; None for what is not used."""
-    if family in ("bert", "roberta"):
-        key = key.removeprefix(TEXT)
-        if key.startswith("fc."):
-            return f"item_encoder.projection.{key[3:]}"
-        key = key.removeprefix("bert_model.")
-        return (
-            None
-            if key.startswith("pooler.") or "position_ids" in key or "token_type_ids" in key
-            else _replaced(key, _BACKBONE)
-        )
-    for head in ("cv_encoder.image_net.classifier.", "cv_encoder.cv_proj."):
-        if key.startswith(head):
-            return f"item_encoder.projection.{key.removeprefix(head)}"
-    key = key.removeprefix(VIT if family == "vit" else MAE)
-    return (
-        None
-        if key.startswith("pooler.")
-        else _replaced(key.replace(".self_output.", "."), [*_VIT, (r"^", "item_encoder.backbone.")])
-    )
-
-
-def _base_names(state: dict[str, Tensor], family: str) -> dict[str, Tensor]:
-    found = {}
-    for key, value in state.items():
-        name = _replaced(key.removeprefix(USER), _USER) if key.startswith(USER) else _item_name(key, family)
-        if name is not None:
-            found[name] = value
-    return found
 
 
 def _layers(names: Any, pattern: str) -> int:
@@ -282,33 +208,12 @@ def _adapter_config(adapters: dict[str, Tensor], activation: Literal["relu", "ge
     return PfeifferConfig(position="attention", activation=activation, train_head=False, **sizes)
 
 
-def _adapter_names(adapters: dict[str, Tensor], family: str, group: nn.ModuleDict) -> dict[str, Tensor]:
-    found = {}
-    for key, value in adapters.items():
-        part = re.sub(r"fc_(down|up)", r"\1", key.rsplit(".", 2)[-2]) + "." + key.rsplit(".", 1)[1]
-        if key.endswith(("lora_A", "lora_B")):
-            site, part = key.rsplit(".", 1)[0] + ".weight", key[-1].lower()
-        elif key.startswith(USER):
-            layer = "multi_head_attention.fc" if ".adapter1." in key else "feed_forward.w_2"
-            site = re.sub(r"adapter\d?\..*", f"{layer}.weight", key)
-        else:
-            site = re.sub(r"adapter\..*", "dense.weight", key)
-        name = _replaced(site.removeprefix(USER), _USER) if key.startswith(USER) else _item_name(site, family)
-        found[f"{str(name).removesuffix('.weight').replace('.', '/')}.{part}"] = value
-    # The image code trains SASRec's value projection as a fresh layer without a low-rank part: an update of
-    # zero, with the weight itself in the base.
-    for key, own in group.state_dict().items():
-        if key not in found and key.startswith("user_encoder") and "/value." in key:
-            found[key] = torch.zeros_like(own)
-    return found
-
-
 def _load(module: nn.Module, tensors: dict[str, Tensor]) -> None:
-    own = {key: value for key, value in module.state_dict().items() if not key.startswith("adapters.")}
-    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    wanted = {key: value for key, value in module.state_dict().items() if not key.startswith("adapters.")}
+    missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
     if missing or extra:
         raise ValueError(f"'{missing[0]}' is missing" if missing else f"'{extra[0]}' is left over")
     for key, value in tensors.items():
-        if value.shape != own[key].shape:
-            raise ValueError(f"'{key}' has shape {list(value.shape)}, not {list(own[key].shape)}")
+        if value.shape != wanted[key].shape:
+            raise ValueError(f"'{key}' has shape {list(value.shape)}, not {list(wanted[key].shape)}")
     module.load_state_dict(tensors, strict=False)

@@ -1,26 +1,21 @@
 """Item encoders: a title or a picture becomes one vector of size d (or, as a baseline, the item's ID does).
 
-Titles go through a BERT/RoBERTa-like encoder, pictures through a ViT-like one (weights of a ViT-MAE encoder
-are read as a ViT: the masking belongs to pretraining). One linear map, the *head*, takes the pooled state to
-the size of the user encoder.
+Titles go through a BERT/RoBERTa-like encoder, pictures through a ViT-like one. One linear map, the *head*,
+takes the pooled state to the size of the user encoder. Where the bottom layers can't change in training, the
+states behind them can be kept (:meth:`ItemEncoder.states_after`), and a step starts from there.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PretrainedConfig, ViTModel
-from transformers.utils import logging as hf_logging
 
-from transrec_core.adapters.anatomy import ANATOMY
+from transrec_core.adapters.anatomy import levels
 from transrec_core.adapters.base import Trace
-from transrec_core.base.errors import UserError
 from transrec_core.models.user_encoder import LastStates, Readout
 
 
@@ -44,63 +39,89 @@ class ItemEncoder(nn.Module):
         self.activation = nn.GELU() if activation == "gelu" else nn.Identity()
         nn.init.normal_(self.projection.weight, std=config.hidden_size**-0.5)
         nn.init.zeros_(self.projection.bias)
+        self._layers_return_tuples: bool | None = None  # not yet known
 
-    def _pool(self, states: Tensor, mask: Tensor | None) -> Tensor:
-        if self.pooling == "cls":
-            return states[:, 0]
-        if mask is None:
-            return states.mean(1)
-        weights = mask.unsqueeze(-1).to(states.dtype)
-        return (states * weights).sum(1) / weights.sum(1)
+    def levels(self) -> list[tuple[str, nn.Module]]:
+        """The backbone's embeddings and then its layers, from the bottom, each as (path, module).
+
+        Returns:
+            Nothing for a backbone whose family has no entry in ``ANATOMY``.
+        """
+        config: Any = self.backbone.config
+        return levels(self.backbone, config.model_type)
 
     def layers(self) -> list[nn.Module]:
-        """The backbone's transformer layers, from the bottom."""
-        config: Any = self.backbone.config
-        return list(self.backbone.get_submodule(ANATOMY[config.model_type].layers).children())
+        """The backbone's transformer layers, from the bottom; none if they are not known."""
+        return [module for _, module in self.levels()[1:]]
 
     def states_after(self, n: int, features: Mapping[str, Any]) -> Tensor:
-        """Features of k items -> token or patch states after the n bottom layers [k, T, H]; the layers
-        above are not run.
+        """Token or patch states after the n bottom layers; the layers above are not run.
+
+        Args:
+            n: at least 1.
+            features: content of k items, see ``Catalog.batch``.
+
+        Returns:
+            What layer n + 1 reads, [k, T, H].
         """
-        found: list[Tensor] = []
-        layers = self.layers()
-        handle = layers[n - 1].register_forward_hook(lambda module, args, out: found.append(out))
+        output = self._output_of_layer(n, features)
+        states: Tensor = output[0] if isinstance(output, tuple) else output
+        return states
+
+    def _output_of_layer(self, n: int, features: Mapping[str, Any]) -> Any:
+        # States, or in some families (MPNet) a tuple that begins with them; the layers above pass them on.
+        layers, outputs = self.layers(), list[Any]()
+        handle = layers[n - 1].register_forward_hook(lambda module, args, output: outputs.append(output))
         try:
-            with _instead([(layer, _pass_on) for layer in layers[n:]]):
+            with _instead([(layer, lambda *args, **kwargs: outputs[0]) for layer in layers[n:]]):
                 self.backbone(**features)
         finally:
             handle.remove()
-        return found[0]
+        return outputs[0]
 
     def _from_states(self, states: Tensor, n: int, mask: Tensor | None) -> Tensor:
-        # The backbone is called as ever, but its embeddings hand out the given states and its n bottom layers
-        # pass them on.
+        # The backbone is called as ever, on content that nobody reads; each of its n bottom layers returns
+        # the given states. So the layer above reads these and nothing else, whatever a family does between
+        # embeddings and layers (CLIP: a norm).
+        (_, embeddings), *layers = self.levels()
+        content = self._blank(states, mask)
+        if self._layers_return_tuples is None:
+            with torch.no_grad():  # seen once, on one item
+                one = {key: None if value is None else value[:1] for key, value in content.items()}
+                self._layers_return_tuples = isinstance(self._output_of_layer(1, one), tuple)
+        output = (states,) if self._layers_return_tuples else states
         config: Any = self.backbone.config
-        embeddings = self.backbone.get_submodule(ANATOMY[config.model_type].embeddings)
-        shape: dict[str, Any]  # of the content, which nobody reads
-        if hasattr(config, "image_size"):
-            shape = {"pixel_values": states.new_zeros(1, 1, config.image_size, config.image_size)}
-        else:
-            shape = {
-                "input_ids": torch.zeros(states.shape[:2], dtype=torch.long, device=states.device),
-                "attention_mask": mask,
-            }
+        embedded = states[..., : getattr(config, "embedding_size", None)]  # ELECTRA's are narrower
         with _instead(
             [
-                (embeddings, lambda *args, **kwargs: states),
-                *((layer, _pass_on) for layer in self.layers()[:n]),
+                (embeddings, lambda *args, **kwargs: embedded),
+                *((layer, lambda *args, **kwargs: output) for _, layer in layers[:n]),
             ]
         ):
-            last: Tensor = self.backbone(**shape).last_hidden_state
+            last: Tensor = self.backbone(**content).last_hidden_state
         return last
 
-    def pooled(self, features: Mapping[str, Any], every_layer: bool = False) -> Tensor:
-        """Features of k items (see ``Catalog.batch``) -> pooled backbone states [k, H], or of every layer [k,
-        layers + 1, H].
+    def _blank(self, states: Tensor, mask: Tensor | None) -> dict[str, Any]:
+        """Content of the shape that gives states [k, T, H]: blank titles, or one blank picture for all."""
+        config: Any = self.backbone.config
+        if getattr(self.backbone, "main_input_name", "input_ids") == "pixel_values":
+            size = config.image_size
+            height, width = (size, size) if isinstance(size, int) else size
+            return {"pixel_values": states.new_zeros(1, config.num_channels, height, width)}
+        tokens = torch.zeros(states.shape[:2], dtype=torch.long, device=states.device)
+        return {"input_ids": tokens, "attention_mask": mask}
 
-        The first of the layers is the embeddings. ``every_layer`` also lets adapters act that read the tokens
-        of all layers. Features ``{"states": [k, T, H], "below": n, "attention_mask"}`` go on from the states
-        after the n bottom layers.
+    def pooled(self, features: Mapping[str, Any], every_layer: bool = False) -> Tensor:
+        """Features of k items (see ``Catalog.batch``) -> pooled backbone states.
+
+        Args:
+            features: content; or ``{"states": [k, T, H], "below": n, "attention_mask": [k, T]}``, to go on
+                from the states after the n bottom layers.
+            every_layer: give the states of all layers, the first of which is the embeddings, and let adapters
+                act that read the tokens of all layers.
+
+        Returns:
+            [k, H], or with ``every_layer`` [k, layers + 1, H].
         """
         mask = features.get("attention_mask")
         if "states" in features:
@@ -111,17 +132,22 @@ class ItemEncoder(nn.Module):
         last = self.states(Trace(out.hidden_states, out.last_hidden_state, mask, False))
         return torch.stack([self._pool(state, mask) for state in (*out.hidden_states[:-1], last)], 1)
 
+    def _pool(self, states: Tensor, mask: Tensor | None) -> Tensor:
+        if self.pooling == "cls":
+            return states[:, 0]
+        if mask is None:
+            return states.mean(1)
+        weights = mask.unsqueeze(-1).to(states.dtype)
+        return (states * weights).sum(1) / weights.sum(1)
+
     def head(self, pooled: Tensor) -> Tensor:
         """Pooled states, [k, H] or [k, layers + 1, H] -> item vectors [k, d]."""
         out: Tensor = self.activation(self.projection(self.readout(pooled, pooled.dim() == 3)))
         return out
 
     def forward(self, features: Mapping[str, Any], every_layer: bool = False) -> Tensor:
+        """Features of k items, as in :meth:`pooled` -> item vectors [k, d]."""
         return self.head(self.pooled(features, every_layer))
-
-
-def _pass_on(hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    return hidden
 
 
 @contextmanager
@@ -139,8 +165,13 @@ def _instead(pairs: list[tuple[nn.Module, Callable[..., Any]]]) -> Iterator[None
 
 
 class IdEncoder(nn.Module):
-    """The baseline that reads no content: one learned vector for each item number. Parameters: (items + 1)
-    d.
+    """The baseline that reads no content: one learned vector for each item number.
+
+    Parameters: (items + 1) d.
+
+    Args:
+        n_items: number of items, padding not counted.
+        dim: size d of the item vector.
     """
 
     def __init__(self, n_items: int, dim: int) -> None:
@@ -149,79 +180,6 @@ class IdEncoder(nn.Module):
         nn.init.normal_(self.embedding.weight, std=1.0)
 
     def forward(self, features: Mapping[str, Any], every_layer: bool = False) -> Tensor:
+        """``{"ids": item numbers [k]}`` -> item vectors [k, d]."""
         out: Tensor = self.embedding(features["ids"])
         return out
-
-
-def _backbone_class(config: PretrainedConfig) -> Any:
-    return ViTModel if config.model_type in ("vit", "vit_mae") else AutoModel
-
-
-def _no_pooler(config: PretrainedConfig) -> dict[str, bool]:
-    """The pooler is never used; families without one do not know the argument."""
-    return (
-        {"add_pooling_layer": False}
-        if config.model_type in ("bert", "roberta", "vit", "vit_mae", "beit")
-        else {}
-    )
-
-
-def load_backbone(name: str, layers: int | None = None) -> nn.Module:
-    """Loads pretrained encoder weights from a folder or a hub name.
-
-    Args:
-        name: a folder with config.json and weights, or a name on the Hugging Face hub.
-        layers: keep only this many layers from the bottom.
-
-    Raises:
-        UserError: if nothing can be loaded from there.
-    """
-    verbosity = hf_logging.get_verbosity()
-    hf_logging.disable_progress_bar()
-    hf_logging.set_verbosity_error()  # the report on the pooler, which is left out on purpose, is no news
-    try:
-        config = AutoConfig.from_pretrained(name)
-        backbone = _backbone_class(config).from_pretrained(name, config=config, **_no_pooler(config))
-    except (OSError, ValueError) as error:
-        where = "folder" if Path(name).exists() or os.sep in name else "hub name"
-        raise UserError(
-            f"can't load an encoder from {where} '{name}': {str(error).splitlines()[0]}"
-        ) from None
-    finally:
-        hf_logging.set_verbosity(verbosity)
-    return keep_layers(backbone, layers)
-
-
-def fresh_backbone(config: dict[str, Any], seed: int | None = None) -> nn.Module:
-    """An encoder with random weights from a configuration dictionary (``model_type`` and its fields)."""
-    fields = dict(config)
-    family = fields.pop("model_type")
-    try:
-        full = AutoConfig.for_model(family, **fields)
-    except ValueError as error:
-        raise UserError(f"unknown encoder family '{family}': {str(error).splitlines()[0]}") from None
-    if seed is not None:
-        torch.manual_seed(seed)
-    cls = _backbone_class(full)
-    build = AutoModel.from_config if cls is AutoModel else cls
-    model: nn.Module = build(full, **_no_pooler(full))
-    return model
-
-
-def keep_layers(backbone: nn.Module, layers: int | None) -> nn.Module:
-    """Cuts an encoder down to its first ``layers`` layers, in place.
-
-    Raises:
-        UserError: if it has fewer.
-    """
-    if layers is None:
-        return backbone
-    config: Any = backbone.config
-    if not 1 <= layers <= config.num_hidden_layers:
-        raise UserError(f"encoder_layers={layers}: the encoder has {config.num_hidden_layers} layers")
-    path = ANATOMY[config.model_type].layers
-    parent, _, name = path.rpartition(".")
-    owner = backbone.get_submodule(parent)
-    setattr(owner, name, backbone.get_submodule(path)[:layers])  # type: ignore[index]
-    config.num_hidden_layers = layers
-    return backbone

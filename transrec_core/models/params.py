@@ -20,7 +20,7 @@ from torch import Tensor
 from transrec_core.adapters.config import AdapterConfig
 from transrec_core.adapters.registry import METHODS
 from transrec_core.base.errors import UserError
-from transrec_core.models.item_encoder import fresh_backbone
+from transrec_core.models.backbones import fresh_backbone
 from transrec_core.models.spec import ModelSpec
 from transrec_core.models.transrec import TransRec
 

@@ -14,14 +14,17 @@ class ModelSpec(StrictModel):
 
     Attributes:
         objective: "sasrec" (loss at every position) or "cpc" (at the last one).
-        dim: size d of item and user vectors.
-        blocks, heads, max_len, dropout: of the user encoder.
+        dim: size d of item and user vectors, a multiple of ``heads``.
+        blocks: transformer blocks of the user encoder.
+        heads: attention heads of each.
+        max_len: how many of a user's last items are read.
+        dropout: in the user encoder.
         pooling: how token or patch states become one vector: their mean, or the first one's state (as in the
             paper).
         encoder_layers: keep only this many layers of the backbone, from the bottom; None keeps all.
-        item_activation: on the item vector.
-        user_activation: in the user encoder's feed-forward part.
-        norm_eps: of its LayerNorms. (The released code of the paper has "gelu", "relu" and 1e-6.)
+        item_activation: on the item vector (the released code of the paper: "gelu").
+        user_activation: in the user encoder's feed-forward part (there: "relu").
+        norm_eps: of the user encoder's LayerNorms (there: 1e-6).
     """
 
     objective: Literal["sasrec", "cpc"] = "sasrec"

@@ -17,7 +17,19 @@ from transrec_core.adapters.base import Trace
 
 
 class CausalAttention(nn.Module):
-    """Multi-head self-attention in which position t reads positions <= t. In and out: [B, L, d]."""
+    """Multi-head self-attention in which position t reads positions <= t. In and out: [B, L, d].
+
+    Args:
+        dim: d.
+        heads: how many.
+        dropout: of the attention weights.
+
+    Attributes:
+        extend_keys: set by an adapter that puts keys and values before the sequence's own (see
+            ``adapters/hooks.py``).
+    """
+
+    extend_keys: Any = None
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -26,10 +38,6 @@ class CausalAttention(nn.Module):
         self.key = nn.Linear(dim, dim, bias=False)
         self.value = nn.Linear(dim, dim, bias=False)
         self.output = nn.Linear(dim, dim, bias=False)
-
-    extend_keys: Any = (
-        None  # set by an adapter that puts keys and values before the sequence's own (see adapters/hooks.py)
-    )
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (
@@ -46,7 +54,13 @@ class CausalAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear maps with a non-linearity between, four times as wide inside. In and out: [B, L, d]."""
+    """Two linear maps with a non-linearity between, four times as wide inside. In and out: [B, L, d].
+
+    Args:
+        dim: d.
+        dropout: of the inner activations.
+        activation: "gelu" or "relu".
+    """
 
     def __init__(self, dim: int, dropout: float, activation: str) -> None:
         super().__init__()
@@ -61,7 +75,15 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each with dropout, residual sum and LayerNorm."""
+    """Attention and feed-forward, each with dropout, residual sum and LayerNorm. In and out: [B, L, d].
+
+    Args:
+        dim: d.
+        heads: of the attention.
+        dropout: of the attention weights, the inner activations and both sublayers' outputs.
+        activation: "gelu" or "relu".
+        norm_eps: of both LayerNorms.
+    """
 
     def __init__(self, dim: int, heads: int, dropout: float, activation: str, norm_eps: float) -> None:
         super().__init__()
@@ -104,7 +126,7 @@ class SASRec(nn.Module):
         blocks: number of transformer blocks.
         heads: attention heads.
         max_len: longest sequence.
-        dropout: dropout of embeddings, attention and sublayers.
+        dropout: of embeddings, attention and sublayers.
         activation: "gelu" or "relu", of the feed-forward part.
         norm_eps: of the LayerNorms.
     """
@@ -132,7 +154,15 @@ class SASRec(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, items: Tensor, every_layer: bool = False) -> Tensor:
-        """``every_layer``: let adapters at the end of the encoder act, which read all layers."""
+        """Item vectors in time order, right-padded -> user vectors.
+
+        Args:
+            items: [B, L, d].
+            every_layer: let adapters act at the end of the encoder, which read all layers.
+
+        Returns:
+            [B, L, d]; what stands at t depends on items 0 to t alone.
+        """
         positions = self.positions(torch.arange(items.shape[1], device=items.device))
         x = self.dropout(self.norm(items + positions))
         passed = [x]

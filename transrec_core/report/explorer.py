@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transrec_core.report.names import NAMES
-from transrec_core.report.variants import WORDS, Groups
+from transrec_core.report.comparisons import Runs
+from transrec_core.report.names import full_name
+from transrec_core.study.profile import Cell
 from transrec_core.world.config import WorldConfig
 
 
@@ -78,31 +79,48 @@ def explorer(frames: Mapping[str, pd.DataFrame]) -> Any:
     return figure
 
 
-def explorer_frame(found: Groups) -> pd.DataFrame:
-    """Rows of :func:`explorer` from a cell's records."""
+def explorer_frame(runs: Runs) -> pd.DataFrame:
+    """Rows of :func:`explorer` from the runs of a cell; what trains nothing has none."""
     rows = []
-    for variant, records in found.items():
+    for variant, records in runs.items():
         facts = [r.facts for r in records]
-        if "trainable_parameters" not in facts[0] or not facts[0]["trainable_parameters"]:
+        if not facts[0].get("trainable_parameters"):
             continue
         spec = records[0].spec
-
-        def mean(key: str, facts: list[dict[str, Any]] = facts) -> float:
-            return float(np.mean([f[key] for f in facts]))
-
-        rows.append(
-            {
-                "name": NAMES.get(variant.method, variant.method)
-                + "".join(f", {WORDS.get(f, f)}: {WORDS.get(v, v)}" for f, v in variant.levels),
-                "seeds": len(records),
-                "HR@10 (%)": 100 * float(np.mean([r.metrics["HR@10"] for r in records])),
-                "NDCG@10 (%)": 100 * float(np.mean([r.metrics["NDCG@10"] for r in records])),
-                "trained parameters": mean("trainable_parameters"),
-                "training (s)": mean("train_seconds"),
-                "peak memory (MiB)": mean("peak_memory_mb"),
-                "best step": mean("best_step"),
-                "target users": round(WorldConfig().target_users * spec.target.share),
-                "source share (%)": 100 * spec.source.data.share,
-            }
-        )
+        metrics = {
+            f"{name} (%)": 100 * float(np.mean([r.metrics[name] for r in records]))
+            for name in ("HR@10", "NDCG@10")
+        }
+        means = {
+            heading: float(np.mean([f[key] for f in facts]))
+            for heading, key in (
+                ("trained parameters", "trainable_parameters"),
+                ("training (s)", "train_seconds"),
+                ("peak memory (MiB)", "peak_memory_mb"),
+                ("best step", "best_step"),
+            )
+        }
+        shares = {
+            "target users": round(WorldConfig().target_users * spec.target.share),
+            "source share (%)": 100 * spec.source.data.share,
+        }
+        name = full_name(variant)
+        rows.append({"name": name, "seeds": len(records), **metrics, **means, **shares})
     return pd.DataFrame(rows)
+
+
+def explorer_frames(questions: Mapping[str, Mapping[Cell, Runs]]) -> dict[str, pd.DataFrame]:
+    """:func:`explorer_frame` of each cell of several questions, by title; empty ones are left out."""
+    frames = {
+        f"{name.upper()}: {cell.title.replace(' objective', '')}": explorer_frame(runs)
+        for name, cells in questions.items()
+        for cell, runs in cells.items()
+    }
+    return {title: frame for title, frame in frames.items() if len(frame)}
+
+
+def explorer_html(frames: Mapping[str, pd.DataFrame]) -> str:
+    """:func:`explorer` as HTML that needs nothing from elsewhere."""
+    options = {"responsive": True, "displaylogo": False}
+    page = explorer(frames).to_html(full_html=False, include_plotlyjs=True, config=options)
+    return f'<div class="explorer">{page}</div>'

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from transrec_core.report.names import NAMES
+from transrec_core.report.names import method_name
 from transrec_core.study.grids import load_profile, question_specs
 from transrec_core.study.profile import Variant
 from transrec_core.study.record import Record
@@ -18,14 +18,14 @@ from transrec_core.study.store import Store
 
 def _places() -> dict[str, list[tuple[str, Variant]]]:
     # Where runs of the shipped profiles belong: {id: [(question, variant)]}.
-    found: dict[str, list[tuple[str, Variant]]] = defaultdict(list)
+    places: dict[str, list[tuple[str, Variant]]] = defaultdict(list)
     for name in ("study", "real", "laptop", "smoke"):
         profile = load_profile(name)
         for question in profile.questions:
             for run_id, (_, variant, _) in question_specs(profile, profile.question(question), {}).items():
-                if all(question != known for known, _ in found[run_id]):
-                    found[run_id].append((question, variant))
-    return found
+                if all(question != known for known, _ in places[run_id]):
+                    places[run_id].append((question, variant))
+    return places
 
 
 def _row(record: Record, where: str, folder: Path, places: list[tuple[str, Variant]]) -> dict[str, object]:
@@ -33,12 +33,12 @@ def _row(record: Record, where: str, folder: Path, places: list[tuple[str, Varia
     variant = next((v for _, v in places if v.levels), places[0][1] if places else Variant(spec.method))
     changed = ", ".join(f"{factor}: {level}" for factor, level in variant.levels)
     data = "" if spec.target.is_world else " --data-root DATA"
-    told = f"{spec.target.titles} " if spec.target.is_world else ""
-    content = f"{told}titles" if spec.target.modality == "text" else "pictures"
+    kind = f"{spec.target.titles} " if spec.target.is_world else ""
+    content = f"{kind}titles" if spec.target.modality == "text" else "pictures"
     return {
         "question": " ".join(sorted(q.upper() for q, _ in places)),
         "target": f"{'embedded' if spec.target.is_world else spec.target.folder}, {content}",
-        "method": NAMES.get(spec.method, spec.method),
+        "method": method_name(spec.method),
         "varied": changed,
         "objective": spec.model.objective,
         "seed": spec.seed,

@@ -1,4 +1,4 @@
-"""Tables and sentences from records; nothing here computes a result of its own."""
+"""The one place where comparisons become tables: strings with their units in the headings."""
 
 from __future__ import annotations
 
@@ -7,271 +7,287 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from transrec_core.adapters.registry import METHODS
-from transrec_core.evaluation.statistics import (
-    ALPHA,
-    RELATIVE_MARGIN,
-    hits,
-    interval,
-    paired_difference,
-    verdicts,
-)
-from transrec_core.report.names import NAMES
-from transrec_core.study.profile import Cell
-from transrec_core.study.record import Record, ranks_by_seed
-from transrec_core.study.specs import TRAINED
-from transrec_core.study.step_sizes import step_sizes
+from transrec_core.report.cold import PARTS, by_targets, median_cold_rank
+from transrec_core.report.comparisons import ENOUGH_SEEDS, FULL, Runs, by_method, compare, methods_of
+from transrec_core.report.curves import PairCurve, Point
+from transrec_core.report.estimates import Comparison, Estimate, Verdict
+from transrec_core.report.guidance import Advice, Effects
+from transrec_core.report.hypotheses import Hypothesis
+from transrec_core.report.live import Agreement
+from transrec_core.report.names import NAMES, capital, full_name, in_order, method_name, variant_name, word
+from transrec_core.report.plain import plain_table
+from transrec_core.report.worlds import Cells, SideBySide
+from transrec_core.study.profile import Cell, Variant
+from transrec_core.study.record import Record
+
+NONE = "–"
 
 
-def records_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """One row a record: what it was, what it reached, what it cost."""
+def comparison_table(
+    compared: Iterable[Comparison], k: int = 10, against: str = "full", costs: bool = True
+) -> pd.DataFrame:
+    """Methods against what the headings name.
+
+    Args:
+        compared: of one cell.
+        k: cut-off of HR@k.
+        against: what the reference is called.
+        costs: whether times and memory are shown.
+    """
     rows = [
         {
-            "id": r.id,
-            "target": r.spec.target.folder,
-            "modality": r.spec.target.modality,
-            "titles": r.spec.target.titles,
-            "objective": r.spec.model.objective,
-            "method": r.spec.method,
-            "seed": r.spec.seed,
-            "HR@10 (%)": round(100 * r.metrics["HR@10"], 2),
-            "NDCG@10 (%)": round(100 * r.metrics["NDCG@10"], 2),
-            "trained": r.facts.get("trainable_parameters", 0),
-            "seconds": round(r.facts.get("train_seconds", 0.0), 1),
-            "best step": r.facts.get("best_step"),
+            "method": method_name(c.method),
+            f"HR@{k} (%) [95 %]": c.quality.percent(),
+            f"minus {against} (points) [95 %]": _points(c.difference),
+            "verdict": str(c.verdict),
+            "detectable (points)": _number(100 * c.detectable, 1),
+            "trained parameters": _number(c.costs.trained),
+            **({"training (s)": _number(c.costs.seconds, 1)} if costs else {}),
+            **({"memory (MiB)": _number(c.costs.memory)} if costs else {}),
         }
-        for r in records
+        for c in compared
     ]
     return pd.DataFrame(rows)
 
 
-def by_method(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Records of one comparison by method, in the order of :data:`NAMES`, unknown methods last."""
-    order = list(NAMES)
-    methods = sorted(
-        {r.spec.method for r in records}, key=lambda m: (order.index(m) if m in order else len(order), m)
+def _points(difference: Estimate | None) -> str:
+    return "" if difference is None else difference.points()
+
+
+def _number(value: float, digits: int = 0) -> str:
+    return NONE if np.isnan(value) else f"{value:,.{digits}f}"
+
+
+def verdict_table(cells: Mapping[Cell, Runs] | Sequence[Record]) -> str:
+    """The verdicts of a study as plain text: HR@10 with its interval, the difference to what a thing is
+    compared with, the verdict.
+
+    That is full fine-tuning, or the cell's first method where it was not run. What changes a factor is
+    compared with full fine-tuning at the same level, or else with the method itself.
+
+    Args:
+        cells: runs of each cell of a study (:func:`transrec_core.report.variants.question_runs`), or the
+            records of a single cell.
+    """
+    titled = (
+        [(capital(cell.title), runs) for cell, runs in cells.items()]
+        if isinstance(cells, Mapping)
+        else [("", by_method(cells))]
     )
-    return {m: [r for r in records if r.spec.method == m] for m in methods}
+    return "\n\n".join("\n".join(filter(None, (title, _verdicts(runs)))) for title, runs in titled)
 
 
-def summary(records: Sequence[Record], k: int = 10, reference: str = "full") -> pd.DataFrame:
-    """One comparison (same data, objective and users) as a table: quality with interval, difference to the
-    reference, verdict, costs.
-
-    Args:
-        records: runs of several methods and seeds.
-        k: cut-off of HR@K.
-        reference: the method that others are compared with.
-
-    Returns:
-        One row a method; quality in percent, differences in points, parameters as counts, times in seconds,
-        memory in MiB.
-    """
-    return compared(by_method(records), reference, k)
-
-
-def compared(
-    groups: Mapping[str, Sequence[Record]],
-    reference: str,
-    k: int = 10,
-    margin_of: Sequence[Record] | None = None,
-) -> pd.DataFrame:
-    """Groups of runs (each one thing with several seeds) against one of them, see :func:`summary`.
-
-    All groups that train and are not the reference are one family of tests; a verdict on a control without
-    training stands alone.
-
-    Args:
-        margin_of: runs whose HR@k the margin is a share of; None means the reference.
-    """
-    values = {name: hits(ranks_by_seed(group), k) for name, group in groups.items()}
-    margin = RELATIVE_MARGIN * float(hits(ranks_by_seed(margin_of or groups[reference]), k).mean())
-    differences = {
-        name: paired_difference(values[name], values[reference]) for name in groups if name != reference
-    }
-    family = [name for name in differences if groups[name][0].spec.strategy in TRAINED]
-    judged = dict(zip(family, verdicts([differences[name] for name in family], margin), strict=True))
-    judged |= {name: verdicts([d], margin)[0] for name, d in differences.items() if name not in judged}
-    rows = []
-    for name, group in groups.items():
-        quality = interval(values[name])
-        row = {
-            "method": name,
-            "seeds": len(group),
-            "quality": 100 * quality.mean,
-            "low": 100 * max(quality.low, 0.0),
-            "high": 100 * min(quality.high, 1.0),  # a share, whatever few hits make of its interval
-            "difference": np.nan,
-            "difference low": np.nan,
-            "difference high": np.nan,
-            "detectable": np.nan,
-            "verdict": "reference",
-            "trained": _mean(group, "trainable_parameters"),
-            "total": _mean(group, "total_parameters"),
-            "seconds": _mean(group, "train_seconds"),
-            "memory": _mean(group, "peak_memory_mb"),
+def _verdicts(runs: Runs) -> str:
+    if not runs:
+        return "nothing is recorded yet"
+    ordered = {**methods_of(runs), **{v: records for v, records in runs.items() if v.levels}}
+    first = FULL if FULL in ordered else next(iter(ordered))
+    families: dict[Variant, list[Variant]] = {}
+    for variant in ordered:
+        candidates = (Variant(FULL.method, variant.levels), Variant(variant.method)) if variant.levels else ()
+        reference = next((v for v in candidates if v in ordered), first)
+        families.setdefault(reference, []).append(variant)
+    rows = [
+        {
+            "method": full_name(c.variant),
+            "seeds": c.quality.seeds,
+            "HR@10 (%) [95 %]": c.quality.percent(),
+            "compared with": full_name(reference) if c.difference else "",
+            "difference (points) [95 %]": _points(c.difference),
+            "detectable": _number(100 * c.detectable, 1),
+            "verdict": str(c.verdict),
         }
-        if name != reference:
-            d = differences[name]
-            row |= {
-                "difference": 100 * d.mean,
-                "difference low": 100 * d.low,
-                "difference high": 100 * d.high,
-                "detectable": 100 * d.detectable(len(family) if name in family else 1),
-                "verdict": judged[name],
+        for reference, variants in families.items()
+        for c in compare(ordered, reference, variants, seeds=ENOUGH_SEEDS)
+        if c.variant in variants
+    ]
+    return plain_table(rows)
+
+
+def factor_table(compared: Sequence[Comparison]) -> pd.DataFrame:
+    """Changes of a base point, one factor at a time."""
+    base = next(c for c in compared if c.verdict == Verdict.REFERENCE)
+    return pd.DataFrame(
+        [
+            {
+                "factor": ", ".join(word(factor) for factor, _ in c.variant.levels)
+                or ("base point" if c is base else ""),
+                "level": ", ".join(word(level) for _, level in c.variant.levels) or method_name(c.method),
+                "HR@10 (%) [95 %]": c.quality.percent(),
+                "minus base (points) [95 %]": _points(c.difference),
+                "verdict": str(c.verdict),
+                "detectable (points)": _number(100 * c.detectable, 1),
+                "trained parameters": _number(c.costs.trained),
+                "of base": f"{c.costs.trained / base.costs.trained:.2f}",
             }
+            for c in compared
+        ]
+    )
+
+
+def curve_table(points: Sequence[Point], heading: str) -> pd.DataFrame:
+    """HR@10 along an axis of shares: a row a share, a column a method."""
+    methods = in_order(p.method for p in points)
+    cells = {(p.place, p.method): p.quality.percent() for p in points}
+    return pd.DataFrame(
+        [
+            {heading: f"{100 * place:g}"} | {method_name(m): cells.get((place, m), NONE) for m in methods}
+            for place in sorted({p.place for p in points})
+        ]
+    )
+
+
+def pair_table(curves: Iterable[PairCurve], users: int | None = None) -> pd.DataFrame:
+    """Differences of pairs of methods: a row a share (the index as well), a column a pair.
+
+    Args:
+        curves: of the pairs.
+        users: how many the whole are; None shows shares in their place.
+    """
+    columns = {
+        f"{curve.name} (points) [95 %], verdict": {
+            p.place: f"{p.difference.points()} {p.verdict}" for p in curve.points
+        }
+        for curve in curves
+    }
+    frame = pd.DataFrame(columns)
+    if users is None:
+        frame.insert(0, "share (%)", [f"{100 * place:g}" for place in frame.index])
+    else:
+        frame.insert(0, "users", [f"{round(users * place):,}" for place in frame.index])
+    return frame
+
+
+def source_table(
+    curves: Iterable[PairCurve], points: Iterable[Point], methods: Sequence[str], steps: Mapping[float, str]
+) -> pd.DataFrame:
+    """:func:`pair_table` by the share of the source, with what the methods reach there and the steps that the
+    source models took.
+    """
+    frame, reached = pair_table(curves), {(p.method, p.place): p.quality.percent() for p in points}
+    for m in methods:
+        frame[f"{method_name(m)}, HR@10 (%) [95 %]"] = [reached[m, place] for place in frame.index]
+    frame["source steps, mean [least, most]"] = [steps.get(place, "shipped") for place in frame.index]
+    return frame
+
+
+def agreement_table(agreements: Iterable[Agreement]) -> pd.DataFrame:
+    """Live figures beside recorded ones."""
+    ranks = {None: "not recorded", True: "equal ranks", False: "ranks differ"}
+    rows = [
+        {
+            "cell": a.cell.title,
+            "what": full_name(a.variant),
+            "live HR@10 (%)": f"{100 * a.live:.2f}",
+            "recorded HR@10 (%) [95 %]": a.recorded.percent(),
+            "same run again": ranks[a.same_ranks],
+            "inside": "yes" if a.inside else "no",
+        }
+        for a in agreements
+    ]
+    columns = ["cell", "what", "live HR@10 (%)", "recorded HR@10 (%) [95 %]", "same run again", "inside"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def cold_table(runs: Runs) -> pd.DataFrame:
+    """HR@10 on warm and cold targets for each method and control of a cell, and the median rank of the cold
+    targets, where it is recorded.
+    """
+    plain = {v.method: records for v, records in methods_of(runs).items()}
+    split = by_targets(plain)
+    rows = []
+    for method, parts in split.items():
+        median = median_cold_rank(plain[method])
+        spans = {
+            f"{part}: HR@10 (%) [95 %]": parts[part].percent() if part in parts else NONE for part in PARTS
+        }
+        middle = {"cold: median rank": NONE if median is None else f"{median:,.0f}"}
+        rows.append({"method": method_name(method), "seeds": parts["all"].seeds, **spans, **middle})
+    return pd.DataFrame(rows)
+
+
+def hypotheses_table(judged: Mapping[Cell, Mapping[str, Hypothesis]]) -> pd.DataFrame:
+    """What became of each hypothesis in each cell."""
+    return pd.DataFrame(
+        [
+            {"cell": cell.content} | {name: _hypothesis(h) for name, h in hypotheses.items()}
+            for cell, hypotheses in judged.items()
+        ]
+    )
+
+
+def _hypothesis(h: Hypothesis) -> str:
+    if h.outcome == "not run":
+        return h.outcome
+    if h.difference is None:
+        return f"{h.outcome}: {h.reason}"
+    return f"{h.outcome}: {h.verdict}, {h.difference.points(unit=' points')}"
+
+
+def controls_table(embedded: Cells, real: Cells) -> pd.DataFrame:
+    """HR@10 in percent of full fine-tuning and of each control, a column a cell."""
+    rows = []
+    for name in ("full", "scratch", "frozen", "untrained", "item_id", "popularity", "nearest"):
+        row = {"HR@10 (%)": NAMES[name]}
+        for cell, runs in (*embedded.items(), *real.items()):
+            records = runs.get(Variant(name), [])
+            row[cell] = f"{100 * np.mean([r.metrics['HR@10'] for r in records]):.1f}" if records else NONE
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def step_size_table(cells: Iterable[Cell]) -> pd.DataFrame:
-    """What was chosen from which step sizes: validation NDCG@10 (%) of the tuning seed for each, the
-    choice in brackets.
-    """
-    rows = []
-    for cell in cells:
-        for method, entry in step_sizes().get(cell.name, {}).items():
-            figures = entry["valid NDCG@10"]
-            tried = [
-                f"[{lr:g}: {100 * v:.1f}]" if lr == entry["chosen"] else f"{lr:g}: {100 * v:.1f}"
-                for lr, v in figures.items()
-            ]
-            edge = entry["chosen"] in (min(figures), max(figures))
-            rows.append(
-                {
-                    "cell": cell.title,
-                    "method": NAMES.get(method, method),
-                    "step size: valid NDCG@10 (%)": ", ".join(tried),
-                    "choice": "at the end of the grid" if edge else "inside",
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _mean(group: Sequence[Record], key: str) -> float:
-    values = [r.facts[key] for r in group if key in r.facts]
-    return float(np.mean(values)) if values else float("nan")
-
-
-def table(summary_frame: pd.DataFrame, k: int = 10, against: str = "full") -> pd.DataFrame:
-    """The readable form of :func:`summary`: strings with units in the headings, which name what the others
-    are compared with.
-    """
-
-    def span(mean: float, low: float, high: float, sign: str = "") -> str:
-        return "" if np.isnan(mean) else f"{mean:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
-
-    def number(value: float, digits: int = 0) -> str:
-        return "–" if np.isnan(value) else f"{value:,.{digits}f}"
-
-    s = summary_frame
+def side_by_side_table(rows: Iterable[SideBySide]) -> pd.DataFrame:
+    """Verdicts of both worlds, with differences in percent of full fine-tuning's HR@10."""
     return pd.DataFrame(
-        {
-            "method": [NAMES.get(m, m) for m in s["method"]],
-            f"HR@{k} (%) [95 %]": [span(*v) for v in zip(s["quality"], s["low"], s["high"], strict=True)],
-            f"minus {against} (points) [95 %]": [
-                span(*v, "+")
-                for v in zip(s["difference"], s["difference low"], s["difference high"], strict=True)
-            ],
-            "verdict": s["verdict"],
-            "detectable (points)": [number(v, 1) for v in s["detectable"]],
-            "trained parameters": [number(v) for v in s["trained"]],
-            "training (s)": [number(v, 1) for v in s["seconds"]],
-            "memory (MiB)": [number(v) for v in s["memory"]],
-        }
+        [
+            {"what": row.what}
+            | {
+                cell: f"{effect.verdict} ({100 * effect.relative:+.0f} %)" if effect else NONE
+                for cell, effect in row.effects.items()
+            }
+            | {"embedded and real": row.outcome}
+            for row in rows
+        ]
     )
 
 
-def sentences(summaries: Mapping[Cell, pd.DataFrame], reference: str = "full") -> list[str]:
-    """The verdicts in words, one line (a Markdown list item) for each cell."""
-    lines = []
-    for cell, frame in summaries.items():
-        rows = frame.set_index("method")
-        parts = []
-        for name in [m for m in (*METHODS, "head") if m in rows.index]:
-            row = rows.loc[name]
-            share = 100 * row["trained"] / rows.loc[reference, "trained"]
-            parts.append(
-                f"{NAMES.get(name, name)} is **{row['verdict']}** ({row['difference']:+.1f} points "
-                f"[{row['difference low']:+.1f}, {row['difference high']:+.1f}], {share:.{0 if share >= 1 else 1}f} % of the trained parameters)"
-            )
-        text = "; ".join(parts)
-        if "scratch" in rows.index:
-            gain = -rows.loc["scratch", "difference"]
-            bounds = -rows.loc["scratch", "difference high"], -rows.loc["scratch", "difference low"]
-            text += f". Source interactions are worth {gain:+.1f} points [{bounds[0]:+.1f}, {bounds[1]:+.1f}] to full fine-tuning"
-        lines.append(f"- *{cell.title[0].upper() + cell.title[1:]}*: {text}.")
-    return lines
-
-
-def best_group(records: Sequence[Record], k: int = 10) -> pd.DataFrame:
-    """The adapter with the highest mean HR@k, and for each other adapter whether it can be told from it.
-
-    Intervals are simultaneous: percentiles of the draws at 5 % shared out over the other adapters
-    (Bonferroni).
-
-    Returns:
-        One row an adapter, best first: "method", "difference" to the best in points with "low" and "high",
-        and "in group".
-    """
-    groups = {m: found for m, found in by_method(records).items() if m in METHODS}
-    values = {m: hits(ranks_by_seed(found), k) for m, found in groups.items()}
-    order = sorted(values, key=lambda m: -float(values[m].mean()))
-    tail = 100 * ALPHA / (2 * max(1, len(order) - 1))
-    rows = [{"method": order[0], "difference": 0.0, "low": 0.0, "high": 0.0, "in group": True}]
-    for method in order[1:]:
-        d = paired_difference(values[method], values[order[0]])
-        low, high = np.percentile(d.draws, [tail, 100 - tail])
-        rows.append(
-            {
-                "method": method,
-                "difference": 100 * d.mean,
-                "low": 100 * low,
-                "high": 100 * high,
-                "in group": high >= 0,
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def pareto(frame: pd.DataFrame, cost: str = "trained", quality: str = "quality") -> list[str]:
-    """Methods that train something and have no other with at most their cost and more quality, cheapest
-    first.
-    """
-    rows = frame[frame["trained"] > 0].sort_values([cost, quality], ascending=[True, False])
-    best, found = -np.inf, []
-    for row in rows.itertuples():
-        if getattr(row, quality) > best:
-            best = getattr(row, quality)
-            found.append(str(row.method))
-    return found
-
-
-def cost_table(frame: pd.DataFrame, costs: pd.DataFrame, sizes: Mapping[str, int]) -> pd.DataFrame:
-    """What methods cost beside what they reach, in the order of :data:`NAMES`.
-
-    Args:
-        frame: of :func:`summary`.
-        costs: of :func:`transrec_core.training.costs.measure`.
-        sizes: bytes that a method's trained weights take on disk.
-    """
-    found = frame.set_index("method")
-    share = 100 * found["trained"] / found.loc["full", "trained"]
-    step = costs.set_index("method")
-    reference = step.loc["full", "seconds"]
+def advice_table(advice: Iterable[Advice]) -> pd.DataFrame:
+    """What to use in which situation."""
     return pd.DataFrame(
         [
             {
-                "method": NAMES.get(m, m),
-                "HR@10 (%) [95 %]": f"{found.loc[m, 'quality']:.1f} [{found.loc[m, 'low']:.1f}, {found.loc[m, 'high']:.1f}]",
-                "trained parameters": f"{found.loc[m, 'trained']:,.0f}",
-                "of full (%)": f"{share[m]:.1f}",
-                "step (ms)": f"{1000 * step.loc[m, 'seconds']:.1f}",
-                "step / full": f"{step.loc[m, 'seconds'] / reference:.2f}",
-                "peak memory (MiB)": f"{step.loc[m, 'memory']:.1f}",
-                "on disk (KiB)": f"{sizes[m] / 1024:,.0f}",
+                "given": a.given,
+                "use": method_name(a.choice.use),
+                "evidence": _advice_evidence(a),
+                "not to be told from the best": ", ".join(map(method_name, a.choice.undecided)) or NONE,
             }
-            for m in NAMES
-            if m in step.index and m in found.index
+            for a in advice
         ]
     )
+
+
+def _advice_evidence(advice: Advice) -> str:
+    used = advice.choice.quality
+    return f"HR@10 {used.percent(unit=' %')}, runs: {used.seeds}, {advice.where}"
+
+
+def effects_table(cells: Mapping[Cell, Effects], where: str = "embedded") -> pd.DataFrame:
+    """What to change of a base point, what not: by cell, what saves, what helps, what to avoid."""
+    changes = "changes (difference in points [95 %], parameters as a multiple of the base point's)"
+    rows = []
+    for cell, effects in cells.items():
+        kinds = {
+            "fewer parameters, comparable": effects.cheaper,
+            "better": effects.better,
+            "worse": effects.worse,
+        }
+        for kind, chosen in kinds.items():
+            parts = [
+                f"{variant_name(c.variant)} ({c.gap.points()}, "
+                f"{c.costs.trained / effects.base.costs.trained:.2f})"
+                for c in chosen
+            ]
+            evidence = f"{effects.base.quality.seeds} seeds, {where}"
+            text = "; ".join(parts) or "none seen"
+            rows.append({"content": cell.content, "effect": kind, changes: text, "evidence": evidence})
+    return pd.DataFrame(rows)

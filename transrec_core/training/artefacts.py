@@ -23,6 +23,9 @@ from torch import Tensor
 def exclusive(path: Path) -> Iterator[None]:
     """Within the block no other process, or group of processes started together, is in a block of the same
     path.
+
+    Args:
+        path: of what is made in the block; the lock lies beside it.
     """
     state = PartialState()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,8 +68,8 @@ def cached_states(
     path = folder / f"{digest.hexdigest()[:16]}.npy"
     with exclusive(path):
         if PartialState().is_main_process and not path.exists():
-            for left in folder.glob(f".{path.name}.*.tmp"):  # of a process that was killed while it wrote
-                left.unlink()
+            for leftover in folder.glob(f".{path.name}.*.tmp"):  # of a process that was killed while it wrote
+                leftover.unlink()
             temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
             try:
                 _write(temporary, rows, blocks())

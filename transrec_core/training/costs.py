@@ -11,16 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from transrec_core.data.batching import Batcher
-from transrec_core.data.catalog import Parts
 from transrec_core.data.domain import Domain
 from transrec_core.models.transrec import TransRec
-from transrec_core.training.inputs import ItemInputs
-from transrec_core.training.memory import backward_in_parts, recompute_activations
 from transrec_core.training.spec import TrainSpec
+from transrec_core.training.trainer import Trainer
 
 
 def measure(
@@ -42,20 +38,20 @@ def measure(
         allocates), "step" (the last of these).
     """
     turns: dict[str, list[float]] = {name: [] for name in models}
-    steppers = {name: Stepper(model, domain, spec) for name, model in models.items()}
+    trainers = {name: Trainer(model, domain, spec) for name, model in models.items()}
     peaks = {}
-    for name, stepper in steppers.items():
-        stepper.step()  # the first one allocates Adam's moments
-        stepper.step()
-        peaks[name] = peak_bytes(stepper.step)
+    for name, trainer in trainers.items():
+        trainer.step()  # the first one allocates Adam's moments
+        trainer.step()
+        peaks[name] = peak_bytes(trainer.step)
     for _ in range(rounds):
-        for name, stepper in steppers.items():
+        for name, trainer in trainers.items():
             began = time.perf_counter()
             for _ in range(steps):
-                stepper.step()
+                trainer.step()
             turns[name].append((time.perf_counter() - began) / steps)
     rows = []
-    for name, stepper in steppers.items():
+    for name, model in models.items():
         low, middle, high = np.percentile(turns[name], [25, 50, 75])
         rows.append(
             {
@@ -64,15 +60,21 @@ def measure(
                 "low": low,
                 "high": high,
                 "step": peaks[name] / 2**20,
-                "memory": (peaks[name] + stepper.standing_bytes()) / 2**20,
+                "memory": (peaks[name] + standing_bytes(model)) / 2**20,
             }
         )
     return pd.DataFrame(rows)
 
 
 def peak_bytes(function: Callable[[], Any]) -> int:
-    """The most bytes of tensors that a function has allocated at one time, on the processor (as its
-    allocator reports them) or on a GPU.
+    """The most memory that a call takes.
+
+    Args:
+        function: is called once.
+
+    Returns:
+        The most bytes of tensors that it has allocated at one time, on the processor (as its allocator
+        reports them) or on a GPU.
     """
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -89,42 +91,11 @@ def peak_bytes(function: Callable[[], Any]) -> int:
     return int(held.max())
 
 
-class Stepper:
-    """Training steps of a model, one at each call of :meth:`step`, as
-    :func:`transrec_core.training.trainer.fit` takes them.
+def standing_bytes(model: TransRec) -> int:
+    """Bytes that stay between steps: the parameters, and both moments of Adam of those that train.
+
+    Args:
+        model: with ``requires_grad`` set.
     """
-
-    def __init__(self, model: TransRec, domain: Domain, spec: TrainSpec) -> None:
-        self.model, self.spec = model.train(), spec
-        self.trained = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.trained, lr=1e-4, fused=True)
-        self.inputs = ItemInputs(model, domain.catalog, None, spec.cache, spec.cache_gb)
-        self.batcher = Batcher(
-            domain.split.train, model.spec.objective, spec.loss, spec.batch_size, model.spec.max_len, 0
-        )
-        self.device = next(model.parameters()).device
-        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=spec.precision == "bf16")
-        self.number = 0
-        recompute_activations(model, spec.checkpointing)
-
-    def step(self) -> Tensor:
-        """One step; returns its loss."""
-        batch = self.batcher.batch(self.number)
-        features, batch = self.inputs(batch.items, self.spec.accumulate), batch.to(self.device)
-        loss: Tensor
-        if isinstance(features, Parts) and self.spec.accumulate > 1:
-            loss = backward_in_parts(self.model, features, batch, self.autocast)
-        else:
-            with self.autocast:
-                loss = self.model(features, batch)
-            loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.trained, self.spec.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.number += 1
-        return loss.detach()
-
-    def standing_bytes(self) -> int:
-        """Bytes of the parameters and of both moments of Adam, which stay between steps."""
-        size = sum(p.numel() * p.element_size() for p in self.model.parameters())
-        return size + 2 * sum(p.numel() * p.element_size() for p in self.trained)
+    sizes = [(p.numel() * p.element_size(), p.requires_grad) for p in model.parameters()]
+    return sum(size * (3 if trains else 1) for size, trains in sizes)

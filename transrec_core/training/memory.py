@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from transrec_core.data.batching import Batch
-from transrec_core.data.catalog import Parts
+from transrec_core.data.parts import Parts
 from transrec_core.models.transrec import TransRec
 
 
@@ -27,7 +27,11 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory: of the GPU if there is one, else the resident set of this process, in MiB."""
+    """Peak memory in MiB: of the GPU if it is one, else the resident set of this process.
+
+    Args:
+        device: where the model is.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     status = Path("/proc/self/status")
@@ -45,14 +49,23 @@ def backward_in_parts(model: TransRec, features: Parts, batch: Batch, autocast: 
     All items are encoded without a graph; the loss gives a gradient for each item vector; then part after
     part is encoded again, with the same dropout, and passes its vectors' gradients on (GradCache, Gao et al.
     2021, https://arxiv.org/abs/2101.06983, section 3.2).
+
+    Args:
+        model: whose parameters get the gradients.
+        features: of the batch's items, in parts.
+        batch: the rest of it.
+        autocast: context of the forward passes.
+
+    Returns:
+        The loss, detached.
     """
     devices = [batch.inputs.device] if batch.inputs.device.type == "cuda" else []
-    found, states = [], []
+    encoded, states = [], []
     with torch.no_grad(), autocast:
         for part in features.features:
             states.append((torch.get_rng_state(), [torch.cuda.get_rng_state(d) for d in devices]))
-            found.append(model.encode_items(part))
-    vectors = features.joined(found).requires_grad_()
+            encoded.append(model.encode_items(part))
+    vectors = features.joined(encoded).requires_grad_()
     with autocast:
         loss = model.loss(vectors, batch)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -60,12 +73,12 @@ def backward_in_parts(model: TransRec, features: Parts, batch: Batch, autocast: 
     gradients = torch.empty_like(vectors.grad)
     gradients[features.order] = vectors.grad  # back to the order of the parts
     for part, (state, on_gpu), gradient in zip(
-        features.features, states, gradients.split([len(f) for f in found]), strict=True
+        features.features, states, gradients.split([len(part) for part in encoded]), strict=True
     ):
         with torch.random.fork_rng(devices):
             torch.set_rng_state(state)
-            for device, there in zip(devices, on_gpu, strict=True):
-                torch.cuda.set_rng_state(there, device)
+            for device, state_there in zip(devices, on_gpu, strict=True):
+                torch.cuda.set_rng_state(state_there, device)
             with autocast:
                 again = model.encode_items(part)
         if again.requires_grad:
@@ -76,6 +89,10 @@ def backward_in_parts(model: TransRec, features: Parts, batch: Batch, autocast: 
 def recompute_activations(model: TransRec, on: bool) -> None:
     """Lets the item encoder keep its layers' inputs only and compute the rest again in the backward pass,
     or not.
+
+    Args:
+        model: whose item encoder it is; one of item IDs has nothing to recompute.
+        on: whether to.
     """
     backbone: Any = getattr(model.item_encoder, "backbone", None)
     if backbone is None or on == any(

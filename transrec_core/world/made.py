@@ -4,7 +4,7 @@ Items have a latent vector z on the unit sphere of R^K, scattered around topics;
 by both domains. A user likes two topics; what comes next depends on the user's taste c and, through a fixed
 rotation Q, on the last item:
 
-    logit(next = i | c, last) = [z_i . c + 0.6 z_i . Q z_last] / T + b_i          b_i = 0.4 N(0, 1), no repeats
+    logit(next = i | c, last) = [z_i . c + 0.6 z_i . Q z_last] / T + b_i         b_i = 0.4 N(0, 1), no repeats
 
 Titles and pictures are drawn from z: the same items and the same histories in both modalities. How much a
 title tells is one number, the share of content words (``WorldConfig.content_share``); the two settings differ
@@ -39,6 +39,7 @@ class Oracle:
 
     @property
     def hr10(self) -> float:
+        """HR@10 as a fraction."""
         return metrics(self.ranks)["HR@10"]
 
 

@@ -36,7 +36,7 @@ class BitFit(Adapter):
     title = "BitFit"
     family = "vectors"
     year = 2022
-    references = ("zaken2022",)
+    references = ("arXiv:2106.10199",)
     grid = VECTORS
     merges = True
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -29,7 +28,7 @@ from transrec_core.adapters.anatomy import Site
 from transrec_core.adapters.base import Adapter
 from transrec_core.adapters.config import AdapterConfig
 from transrec_core.adapters.drawing import TRAINED, Drawing
-from transrec_core.adapters.methods.houlsby import ACTIVATIONS
+from transrec_core.adapters.layers import ACTIVATIONS, PHM, SharedRule
 from transrec_core.adapters.registry import register
 from transrec_core.base.errors import UserError
 
@@ -47,37 +46,6 @@ class CompacterConfig(AdapterConfig):
     phm_dim: int = Field(4, ge=1)
 
 
-class SharedRule(nn.Module):
-    """The matrices A [n, n, n] that all PHM layers of an adapter have in common."""
-
-    def __init__(self, n: int) -> None:
-        super().__init__()
-        self.a = nn.Parameter(torch.randn(n, n, n) * n**-0.5)
-
-
-class PHM(nn.Module):
-    """A linear map [..., d_in] -> [..., d_out] with the weight of the equation above; the rule A is given
-    at call.
-    """
-
-    def __init__(self, d_in: int, d_out: int, n: int, zero: bool = False) -> None:
-        super().__init__()
-        self.s = nn.Parameter(nn.init.xavier_uniform_(torch.empty(n, d_in // n, 1))[..., 0])
-        self.t = nn.Parameter(
-            torch.zeros(n, d_out // n)
-            if zero
-            else nn.init.xavier_uniform_(torch.empty(n, 1, d_out // n))[:, 0]
-        )
-        self.bias = nn.Parameter(torch.zeros(d_out))
-
-    def weight(self, rule: Tensor) -> Tensor:
-        """W [d_in, d_out]."""
-        return torch.einsum("iab,ip,iq->apbq", rule, self.s, self.t).flatten(2).flatten(0, 1)
-
-    def forward(self, x: Tensor, rule: Tensor) -> Tensor:
-        return x @ self.weight(rule) + self.bias
-
-
 @register
 class Compacter(Adapter):
     """``y + up(f(down(y)))`` with PHM layers, y [..., d]."""
@@ -86,14 +54,15 @@ class Compacter(Adapter):
     title = "Compacter"
     family = "bottleneck"
     year = 2021
-    references = ("karimi2021",)
+    references = ("arXiv:2106.04647",)
 
     def __init__(self, width: int, size: int, config: CompacterConfig) -> None:
         super().__init__()
         n = config.phm_dim
         if width % n or size % n:
             raise UserError(
-                f"compacter: phm_dim={n} divides neither or only one of width {width} and size {size}; choose sizes it divides"
+                f"compacter: phm_dim={n} divides neither or only one of width {width} and size {size}; "
+                "choose sizes it divides"
             )
         self.down = PHM(width, size, n)
         self.up = PHM(size, width, n, zero=True)
@@ -101,19 +70,16 @@ class Compacter(Adapter):
         self.dropout = nn.Dropout(config.dropout)
 
     @classmethod
-    def roles(cls, config: AdapterConfig) -> tuple[str, ...]:
-        assert isinstance(config, CompacterConfig)
+    def roles(cls, config: CompacterConfig) -> tuple[str, ...]:
         position = config.position or "both"
         return ("attention", "ffn") if position == "both" else (position,)
 
     @classmethod
-    def build(cls, site: Site, config: AdapterConfig) -> Self:
-        assert isinstance(config, CompacterConfig)
+    def build(cls, site: Site, config: CompacterConfig) -> Self:
         return cls(site.width, config.size(site.encoder), config)
 
     @classmethod
-    def build_shared(cls, config: AdapterConfig) -> nn.Module:
-        assert isinstance(config, CompacterConfig)
+    def build_shared(cls, config: CompacterConfig) -> nn.Module:
         return SharedRule(config.phm_dim)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -122,12 +88,11 @@ class Compacter(Adapter):
         return y + correction
 
     @classmethod
-    def count(cls, config: AdapterConfig, width: int, inner: int, size: int, layers: int) -> int:
+    def count(cls, config: CompacterConfig, width: int, inner: int, size: int, layers: int) -> int:
         return layers * len(cls.roles(config)) * 3 * (width + size)
 
     @classmethod
-    def count_shared(cls, config: AdapterConfig) -> int:
-        assert isinstance(config, CompacterConfig)
+    def count_shared(cls, config: CompacterConfig) -> int:
         return config.phm_dim**3
 
     @classmethod
@@ -135,7 +100,10 @@ class Compacter(Adapter):
         d = Drawing(
             460,
             120,
-            "Each map of the bottleneck is a sum of Kronecker products of a small shared matrix and two vectors",
+            (
+                "Each map of the bottleneck is a sum of Kronecker products of a small shared matrix and two "
+                "vectors"
+            ),
         )
         d.box(10, 30, 70, 60, "W", TRAINED)
         d.words(98, 60, "=  Σ", size=16)

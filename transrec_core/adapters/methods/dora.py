@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from transrec_core.adapters.anatomy import Site
-from transrec_core.adapters.config import AdapterConfig
 from transrec_core.adapters.drawing import Drawing, low_rank_picture
 from transrec_core.adapters.methods.lora import LoRA, LoRAConfig
 from transrec_core.adapters.registry import register
@@ -44,7 +43,7 @@ class DoRA(LoRA):
     title = "DoRA"
     family = "low rank"
     year = 2024
-    references = ("liu2024dora",)
+    references = ("arXiv:2402.09353",)
 
     def __init__(self, linear: nn.Linear, rank: int, config: LoRAConfig) -> None:
         super().__init__(linear, rank, config)
@@ -68,8 +67,7 @@ class DoRA(LoRA):
             site.module.weight.copy_(stretch[:, None] * (site.module.weight + self.update()))
 
     @classmethod
-    def count(cls, config: AdapterConfig, width: int, inner: int, size: int, layers: int) -> int:
-        assert isinstance(config, LoRAConfig)
+    def count(cls, config: LoRAConfig, width: int, inner: int, size: int, layers: int) -> int:
         return layers * len(config.targets) * (size * 2 * width + width)
 
     @classmethod

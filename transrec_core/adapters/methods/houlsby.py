@@ -1,11 +1,11 @@
-"""Bottleneck adapters: Houlsby, Pfeiffer and parallel.
+"""Houlsby: a bottleneck after the attention and after the feed-forward sublayer; what bottlenecks share.
 
 A small network with a narrow waist corrects what a frozen sublayer computed, before its residual sum. A
 serial one reads the sublayer's output, a parallel one its input. The second map starts at zero, so at the
 start nothing changes.
 
-    serial      h  <-  h + s (W_up f(W_down h + b_down) + b_up)          h in R^d: the sublayer's output, waist m << d
-    parallel    h  <-  h + s (W_up f(W_down x + b_down) + b_up)          x in R^d: the sublayer's input
+    serial      h  <-  h + s (W_up f(W_down h + b_down) + b_up)          h in R^d: the sublayer's output
+    parallel    h  <-  h + s (W_up f(W_down x + b_down) + b_up)          x in R^d: its input; waist m << d
 
 Houlsby et al. 2019 (https://arxiv.org/abs/1902.00751, section 2.1) put one after the attention and one after
 the feed-forward sublayer; Pfeiffer et al. 2021 (https://arxiv.org/abs/2005.00247) found that the one after
@@ -22,10 +22,8 @@ does, so that the two differ in their position only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar, Literal, Self
 
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -33,9 +31,8 @@ from transrec_core.adapters.anatomy import Site
 from transrec_core.adapters.base import Adapter
 from transrec_core.adapters.config import AdapterConfig
 from transrec_core.adapters.drawing import Drawing, waists_behind
+from transrec_core.adapters.layers import ACTIVATIONS
 from transrec_core.adapters.registry import register
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "tanh": F.tanh}
 
 
 class BottleneckConfig(AdapterConfig):
@@ -79,14 +76,12 @@ class Bottleneck(Adapter):
         nn.init.zeros_(self.up.bias)
 
     @classmethod
-    def roles(cls, config: AdapterConfig) -> tuple[str, ...]:
-        assert isinstance(config, BottleneckConfig)
+    def roles(cls, config: BottleneckConfig) -> tuple[str, ...]:
         position = config.position or cls.own_position
         return ("attention", "ffn") if position == "both" else (position,)
 
     @classmethod
-    def build(cls, site: Site, config: AdapterConfig) -> Self:
-        assert isinstance(config, BottleneckConfig)
+    def build(cls, site: Site, config: BottleneckConfig) -> Self:
         return cls(site.width, config.size(site.encoder), config)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -94,7 +89,7 @@ class Bottleneck(Adapter):
         return y + self.scale * correction
 
     @classmethod
-    def count(cls, config: AdapterConfig, width: int, inner: int, size: int, layers: int) -> int:
+    def count(cls, config: BottleneckConfig, width: int, inner: int, size: int, layers: int) -> int:
         return layers * len(cls.roles(config)) * (2 * width * size + width + size)
 
 
@@ -112,7 +107,7 @@ class Houlsby(Bottleneck):
     title = "Houlsby"
     family = "bottleneck"
     year = 2019
-    references = ("houlsby2019",)
+    references = ("arXiv:1902.00751",)
 
     @classmethod
     def picture(cls) -> Drawing:

@@ -34,7 +34,7 @@ class IA3(Adapter):
     title = "(IA)³"
     family = "vectors"
     year = 2022
-    references = ("liu2022",)
+    references = ("arXiv:2205.05638",)
     grid = VECTORS
     merges = True
 

@@ -1,12 +1,14 @@
 """K-Adapter: small transformers beside the backbone, that read some of its layers.
 
-Each adapter narrows the states of one backbone layer, added to what the adapter before found, runs two small
+Each adapter narrows the states of one backbone layer, with what the one before it gave, runs two small
 transformer layers over them and widens them again; at the end, the last adapter's states and the backbone's
 are mixed. Nothing inside the backbone changes. The mix starts as the backbone's own states (its matrix is the
 identity beside zero), so at the start nothing changes.
 
-    s_j  =  u_j + W_up T(T(W_down u_j)),     u_j = h_{l_j} + s_{j-1}          h_l: states after layer l, s_0 = 0
-    y   <-  y + W [y; s_last] + b                                             W starts at zero
+    s_j  =  u_j + W_up T(T(W_down u_j)),     u_j = h_{l_j} + s_{j-1}
+    y   <-  y + W [y; s_last] + b
+
+with h_l the states after layer l and s_0 = 0; W starts at zero.
 
 Wang et al. 2021 (https://arxiv.org/abs/2002.01808, section 3.2 and figure 2), with one hidden size m. By
 default at the first and the last layer, as the released code has it for BERT. Parameters with K adapters on
@@ -22,7 +24,6 @@ from __future__ import annotations
 from typing import Literal, Self
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -30,6 +31,7 @@ from transrec_core.adapters.anatomy import Site
 from transrec_core.adapters.base import Adapter, Trace
 from transrec_core.adapters.config import AdapterConfig
 from transrec_core.adapters.drawing import TRAINED, Drawing, tower
+from transrec_core.adapters.layers import PostNormLayer
 from transrec_core.adapters.registry import register
 
 
@@ -41,33 +43,13 @@ class KAdapterConfig(AdapterConfig):
     item_size: int = Field(192, ge=1)
 
 
-class Layer(nn.Module):
-    """A post-norm transformer layer, attention without biases, [k, T, m] -> [k, T, m]."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.heads = next(h for h in (12, 8, 4, 2, 1) if width % h == 0 and (width // h >= 8 or h == 1))
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
-        self.norm = nn.LayerNorm(width)
-        self.ffn = nn.Sequential(nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width))
-        self.ffn_norm = nn.LayerNorm(width)
-
-    def forward(self, x: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-        q, k, v = (z.unflatten(-1, (self.heads, -1)).transpose(1, 2) for z in self.qkv(x).chunk(3, -1))
-        mixed = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
-        x = self.norm(x + self.out(mixed.transpose(1, 2).flatten(-2)))
-        out: Tensor = self.ffn_norm(x + self.ffn(x))
-        return out
-
-
 class Beside(nn.Module):
     """One adapter beside the backbone: narrow, two transformer layers, widen, and a skip connection."""
 
     def __init__(self, width: int, size: int) -> None:
         super().__init__()
         self.down = nn.Linear(width, size)
-        self.layers = nn.ModuleList(Layer(size) for _ in range(2))
+        self.layers = nn.ModuleList(PostNormLayer(size) for _ in range(2))
         self.up = nn.Linear(size, width)
 
     def forward(self, x: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
@@ -93,7 +75,7 @@ class KAdapter(Adapter):
     title = "K-Adapter"
     family = "beside the backbone"
     year = 2021
-    references = ("wang2021",)
+    references = ("arXiv:2002.01808",)
     grid = (2.5e-3, 5e-3, 1e-2, 2e-2)  # it is made of transformer layers
 
     def __init__(self, width: int, size: int, layers: list[int], dropout: float = 0.0) -> None:
@@ -116,10 +98,10 @@ class KAdapter(Adapter):
 
     def forward(self, x: Trace, y: Tensor) -> Tensor:
         mask = None if x.mask is None else x.mask[:, None, None].bool()
-        found = torch.zeros_like(y)
+        added = torch.zeros_like(y)
         for layer, beside in zip(self.layers, self.beside, strict=True):
-            found = beside(self.dropout(x.states[layer + 1]) + found, mask, x.causal)
-        out: Tensor = y + self.mix(torch.cat([y, found], -1))
+            added = beside(self.dropout(x.states[layer + 1]) + added, mask, x.causal)
+        out: Tensor = y + self.mix(torch.cat([y, added], -1))
         return out
 
     @classmethod
@@ -132,7 +114,10 @@ class KAdapter(Adapter):
         d = Drawing(
             460,
             196,
-            "Small transformers beside the backbone read its first and last layer; a mix adds what they found",
+            (
+                "Small transformers beside the backbone read its first and last layer; a mix adds what they "
+                "found"
+            ),
         )
         heights = tower(d, 20, ("layer 1", "…", "layer L"))
         for height in (heights[0], heights[2]):

@@ -30,7 +30,7 @@ class LayerNormTuning(Replica):
     title = "LayerNorm"
     family = "vectors"
     year = 2024
-    references = ("zhao2024",)
+    references = ("arXiv:2312.11420",)
     grid = VECTORS
     merges = True
 

@@ -54,7 +54,7 @@ class LoRA(Adapter):
     title = "LoRA"
     family = "low rank"
     year = 2021
-    references = ("hu2022",)
+    references = ("arXiv:2106.09685",)
     merges = True
 
     def __init__(self, linear: nn.Linear, rank: int, config: LoRAConfig) -> None:
@@ -73,17 +73,17 @@ class LoRA(Adapter):
         return alpha / rank
 
     @classmethod
-    def roles(cls, config: AdapterConfig) -> tuple[str, ...]:
-        assert isinstance(config, LoRAConfig)
+    def roles(cls, config: LoRAConfig) -> tuple[str, ...]:
         return config.targets
 
     @classmethod
-    def build(cls, site: Site, config: AdapterConfig) -> Self:
+    def build(cls, site: Site, config: LoRAConfig) -> Self:
         linear, rank = site.module, config.size(site.encoder)
-        assert isinstance(linear, nn.Linear) and isinstance(config, LoRAConfig)
+        assert isinstance(linear, nn.Linear)
         if rank > min(linear.in_features, linear.out_features):
             raise UserError(
-                f"{cls.method} rank {rank} is larger than the matrix at {site.path}; lower {site.encoder}_size"
+                f"{cls.method} rank {rank} is larger than the matrix at {site.path}; lower "
+                f"{site.encoder}_size"
             )
         return cls(linear, rank, config)
 
@@ -100,8 +100,7 @@ class LoRA(Adapter):
             site.module.weight += self.update()
 
     @classmethod
-    def count(cls, config: AdapterConfig, width: int, inner: int, size: int, layers: int) -> int:
-        assert isinstance(config, LoRAConfig)
+    def count(cls, config: LoRAConfig, width: int, inner: int, size: int, layers: int) -> int:
         return layers * len(config.targets) * size * 2 * width
 
     @classmethod

@@ -1,6 +1,6 @@
 """Parallel: a bottleneck beside the feed-forward sublayer, which reads what the sublayer reads.
 
-    h  <-  h + s (W_up f(W_down x + b_down) + b_up)          x, h in R^d: the sublayer's input and output, waist m << d
+    h  <-  h + s (W_up f(W_down x + b_down) + b_up)          x, h in R^d: its input and output
 
 He et al. 2022 (https://arxiv.org/abs/2110.04366, table 1 and section 4.3), with s = 4. Parameters for each
 layer: 2 d m + d + m.
@@ -37,7 +37,7 @@ class Parallel(Bottleneck):
     title = "parallel"
     family = "bottleneck"
     year = 2022
-    references = ("he2022",)
+    references = ("arXiv:2110.04366",)
     own_position = "ffn"
 
     @classmethod

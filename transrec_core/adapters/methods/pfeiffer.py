@@ -1,7 +1,6 @@
-"""Pfeiffer: a bottleneck after the feed-forward sublayer only, which does nearly as well as two (see
-``houlsby.py``).
+"""Pfeiffer: a bottleneck after the feed-forward sublayer only, which does nearly as well as two.
 
-    h  <-  h + s (W_up f(W_down h + b_down) + b_up)          h in R^d: the feed-forward sublayer's output, waist m << d
+    h  <-  h + s (W_up f(W_down h + b_down) + b_up)          h in R^d: its output, waist m << d
 
 Pfeiffer et al. 2021 (https://arxiv.org/abs/2005.00247). AdapterHub's reads LN(h + residual) instead of h;
 here it reads h, as the Houlsby adapter does, so that the two differ in their position only. The released code
@@ -33,7 +32,7 @@ class Pfeiffer(Bottleneck):
     title = "Pfeiffer"
     family = "bottleneck"
     year = 2021
-    references = ("pfeiffer2021",)
+    references = ("arXiv:2005.00247",)
     own_position = "ffn"
 
     @classmethod

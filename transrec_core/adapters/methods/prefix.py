@@ -40,7 +40,7 @@ class Prefix(Adapter):
     title = "prefix"
     family = "soft prompt"
     year = 2021
-    references = ("li2021",)
+    references = ("arXiv:2101.00190",)
     grid = (1e-2, 3e-2, 1e-1, 3e-1)
     identity_at_start = False
     averages = False

@@ -44,7 +44,7 @@ class Prompt(Adapter):
     title = "prompt"
     family = "soft prompt"
     year = 2021
-    references = ("lester2021", "jia2022")
+    references = ("arXiv:2104.08691", "arXiv:2203.12119")
     grid = (1e-2, 3e-2, 1e-1, 3e-1)
     identity_at_start = False
     averages = False
@@ -65,7 +65,8 @@ class Prompt(Adapter):
             fields, "use_shared_relative_position_bias", False
         ):
             raise UserError(
-                "this encoder has a bias for each pair of patches, and none for prompt tokens; use method 'prefix'"
+                "this encoder has a bias for each pair of patches, and none for prompt tokens; use method "
+                "'prefix'"
             )
         return cls(config.size(site.encoder), site.width)
 

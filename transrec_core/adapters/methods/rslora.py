@@ -31,7 +31,7 @@ class RsLoRA(LoRA):
     title = "rsLoRA"
     family = "low rank"
     year = 2023
-    references = ("kalajdzievski2023",)
+    references = ("arXiv:2312.03732",)
     grid = (2.5e-3, 5e-3, 1e-2, 2e-2)  # its update is sqrt(rank) times LoRA's
 
     @staticmethod

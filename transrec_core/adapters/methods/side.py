@@ -1,13 +1,14 @@
-"""A decoupled side network: it reads the frozen backbone's layers, and nothing of it runs through the
-backbone.
+"""A decoupled side network: it reads the frozen backbone's layers, and nothing of it runs through them.
 
 A narrow ladder climbs beside the backbone: at each layer it mixes what it has with a narrowed copy of the
 backbone's *pooled* state there, through a gate, and at the top adds a widened correction to the pooled
 output. As nothing trained stands before the backbone's states, no gradient runs through the backbone, and its
 states can be computed once for each item and kept: a training step then costs no backbone at all.
 
-    s_l  =  f(g_l s_{l-1} + (1 - g_l) (W_l h_l + b_l)),      g_l = sigmoid(gamma_l)         h_l: pooled state after layer l, s_0 = 0
-    y   <-  y + W_up s_L + b_up                                                             W_up, b_up start at zero
+    s_l  =  f(g_l s_{l-1} + (1 - g_l) (W_l h_l + b_l)),      g_l = sigmoid(gamma_l)
+    y   <-  y + W_up s_L + b_up
+
+with h_l the pooled state after layer l and s_0 = 0; W_up and b_up start at zero.
 
 The ladder and its gates are from Sung et al. 2022 (LST, https://arxiv.org/abs/2206.06522, section 3.2);
 reading pooled states, so that they fit a cache, from Fu et al. 2024 (IISAN, https://arxiv.org/abs/2404.02059,
@@ -28,7 +29,7 @@ from transrec_core.adapters.anatomy import Site
 from transrec_core.adapters.base import Adapter
 from transrec_core.adapters.config import AdapterConfig
 from transrec_core.adapters.drawing import TRAINED, Drawing, tower
-from transrec_core.adapters.methods.houlsby import ACTIVATIONS
+from transrec_core.adapters.layers import ACTIVATIONS
 from transrec_core.adapters.registry import register
 
 
@@ -53,7 +54,7 @@ class Side(Adapter):
     title = "side network"
     family = "beside the backbone"
     year = 2022
-    references = ("sung2022", "fu2024")
+    references = ("arXiv:2206.06522", "arXiv:2404.02059")
 
     def __init__(self, width: int, size: int, layers: list[int], config: AdapterConfig) -> None:
         super().__init__()
