@@ -61,7 +61,7 @@ def test_the_page_as_it_stands(folders, encoder, tmp_path, monkeypatch, capsys):
     assert "11 runs, 11 recorded in runs, 0 failed" in output["study own.yaml"]
     table = output["verdicts own.yaml"]
     assert "Shops, titles" in table and "reference" in table and "not recorded" not in table
-    assert all(name in table for name in ("Houlsby", "HR@10 (%)", "minus full", "verdict"))
+    assert all(word in table for word in ("Houlsby", "HR@10 (%)", "compared with", "verdict"))
     # A method that comes later: told, tuned alone, and its absence is output.
     written(tmp_path, ("seeds: [1, 2, 3]", "seeds: [1, 2]"), ("houlsby, lora, head", "houlsby, head"))
     status, _, errors = command("study", "own.yaml", monkeypatch=monkeypatch, capsys=capsys)
