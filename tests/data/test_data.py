@@ -8,7 +8,6 @@ import json
 import multiprocessing
 import os
 import struct
-import subprocess
 import sys
 import time
 import zlib
@@ -21,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.helpers import transrec
 from transrec_core.base.errors import UserError
 from transrec_core.data.catalog import decode_images, tokenize_titles
 from transrec_core.data.interactions import Interactions, leave_one_out
@@ -214,23 +214,11 @@ def test_bad_folders_end_with_status_2_and_one_line(case, tmp_path, capsys, monk
     assert end.value.code == 2 and len(error) == 1 and error[0].startswith("error:") and message in error[0]
 
 
+@pytest.mark.slow
 @needs_games
 def test_amazon_games_is_read_exactly_and_quickly():
     began = time.perf_counter()
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from transrec_core.cli.main import main; main()",
-            "data",
-            "check",
-            str(REAL / "amazon_games"),
-            "--json",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = transrec("data", "check", str(REAL / "amazon_games"), "--json", cwd=Path())
     facts = json.loads(done.stdout)
     assert (facts["users"], facts["items"], facts["interactions"]) == (50_546, 16_859, 440_264)
     assert time.perf_counter() - began < 10
@@ -288,23 +276,14 @@ def test_convert_writes_a_folder_that_reads_the_same(tmp_path):
     (tmp_path / "t.csv").write_text(
         "user_id,item_id,timestamp\nu,a,1\nu,b,2\nv,b,2020-01-01\n".replace("2020-01-01", "3")
     )
-    command = [
-        sys.executable,
-        "-m",
-        "transrec_core.cli.main",
-        "data",
-        "convert",
-        str(tmp_path / "t.csv"),
-        str(tmp_path / "out"),
-    ]
-    command[1:3] = ["-c", "from transrec_core.cli.main import main; main()"]
-    assert subprocess.run(command, capture_output=True).returncode == 0
+    arguments = ("data", "convert", "t.csv", "out")
+    assert transrec(*arguments, cwd=tmp_path).returncode == 0
     raw, direct = read_folder(tmp_path / "out"), read_table(tmp_path / "t.csv")
     assert (
         raw.item_ids == direct.item_ids
         and raw.interactions.fingerprint() == direct.interactions.fingerprint()
     )
-    again = subprocess.run(command, capture_output=True, text=True)
+    again = transrec(*arguments, cwd=tmp_path)
     assert again.returncode == 2 and "exists already" in again.stderr
 
 
@@ -363,6 +342,7 @@ def _decode(folder: str, queue) -> None:
     queue.put(decode_images(paths, 16, Path(folder) / "cache").fingerprint())
 
 
+@pytest.mark.slow
 def test_two_processes_may_build_one_cache_entry_at_once(tmp_path):
     for n in range(20):
         picture(tmp_path / "images" / f"{n}.jpg")
