@@ -20,7 +20,8 @@ from benchmarks import released
 from benchmarks.pairs import Row, Times, summary, turns
 from benchmarks.subjects import WORDS, bert, instruments
 from transrec_core.data.batching import Batch, Batcher
-from transrec_core.data.catalog import Parts, TextCatalog
+from transrec_core.data.catalog import TextCatalog
+from transrec_core.data.parts import Parts
 from transrec_core.models import TransRec
 from transrec_core.study.executors import cores
 from transrec_core.training.inputs import ItemInputs, item_inputs

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from transrec_core.base.errors import UserError
+from transrec_core.world.encoders import encoder_path
+
 #: The command in a process of its own.
 TRANSREC = (sys.executable, "-m", "transrec_core.cli")
 STEPS = {"steps": 8, "min_steps": 0, "eval_every": 2, "batch_size": 16}
@@ -56,3 +59,12 @@ def same(a, b) -> bool:
     free = {"sha256", "seconds", "train_seconds", "seconds_per_step", "peak_memory_mb", "finished", "commit"}
     left, right = ({k: v for k, v in r.facts.items() if k not in free} for r in (a, b))
     return left == right and (a.ranks == b.ranks).all()
+
+
+def has_minilm() -> bool:
+    """Whether the optional MiniLM weights are installed."""
+    try:
+        encoder_path("minilm", "text")
+    except UserError:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""The wheel works without the repository: small, whole, and the README's script runs from it in an empty folder."""
+"""The wheel works without the repository: small, whole, and the command runs from it in an empty folder."""
 
 from __future__ import annotations
 

@@ -222,6 +222,7 @@ def test_a_second_host_would_act_twice_and_is_refused_until_the_first_lets_go():
         with pytest.raises(UserError, match=r"has a host with adapters already: use that one, or detach\(\)"):
             attach(again, "houlsby")
     host.detach()
+    assert not any("extend_keys" in vars(part) or part._forward_hooks for part in module.modules())
     with pytest.raises(UserError, match="no adapter 'default'"):
         host.set_adapter("default")
     assert torch.equal(scores(module, "bert"), scores(recommender("bert"), "bert"))

@@ -46,7 +46,7 @@ def test_names_of_peft_are_understood():
         ),
         ({"method": "houlsby", "targets": ["key"]}, "houlsby has no 'targets': leave it out"),
         ({"method": "ia3", "alpha": 3}, "ia3 has no 'alpha': leave it out"),
-        ({"method": "lora", "item_size": 0}, "item_size: Input should be greater than or equal to 1"),
+        ({"method": "lora", "item_size": 0}, "item_size: should be greater than or equal to 1"),
         (
             {"method": "lora", "quite_other": 1},
             "unknown key 'quite_other' in LoRAConfig; there are: method, encoders",

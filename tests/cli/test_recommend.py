@@ -14,6 +14,7 @@ from tests import shop, tiny
 from transrec_core.adapters import AdapterConfig
 from transrec_core.base.errors import UserError
 from transrec_core.cli.main import app
+from transrec_core.data.loading import DataSpec, load_folder
 from transrec_core.models import TransRec
 from transrec_core.models import recommend as recommend_module
 from transrec_core.study import kept
@@ -212,6 +213,8 @@ def test_a_kept_run_on_titles_reads_new_ones(data, tmp_path):
     model = TransRec.from_pretrained(store.folder(record.id) / "model")
     assert model.reader.max_tokens == 6 and model.encode(["kind1 word2", "word3"]).shape == (2, 16)
     vectors = model.item_vectors()
+    domain = load_folder(DataSpec(folder="b", **titles), data, model.reader.tokenizer)
+    assert domain.history("u3")[0].startswith("b") and model.recommend(domain.history("u3"), 3).ids
     assert np.allclose(model.encode("title b3"), vectors[1 + 3], atol=1e-6)
 
 

@@ -14,6 +14,7 @@ from transrec_core.data.domain import Domain
 from transrec_core.data.reading import PictureReader
 from transrec_core.models import IdEncoder, ModelSpec, TransRec
 from transrec_core.models.files import SHIPPED, save_items
+from transrec_core.training.trainer import fit
 
 BASE_FILES = {"README.md", "config.json", "model.safetensors"}
 
@@ -153,3 +154,30 @@ def test_a_small_folder_names_its_base(tmp_path):
     (tmp_path / "small" / "base.json").write_text("{}")
     with pytest.raises(UserError, match=r"base\.json: damaged"):
         TransRec.from_pretrained(tmp_path / "small")
+
+
+def test_a_model_with_a_merged_adapter_is_not_saved_as_its_base(tmp_path):
+    model = model_of("text")
+    model.add_adapter("a", AdapterConfig(method="lora", item_size=4, user_size=4, train_head=False))
+    tiny.stir(model.adapters)
+    model.merge_adapter("a")
+    with pytest.raises(UserError, match=r"save_pretrained: adapter 'a' is merged.*unmerge_adapter"):
+        model.save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    model.unmerge_adapter()
+    model.save_pretrained(tmp_path / "model")
+
+
+def test_fit_tells_the_model_its_items_and_refuses_what_it_can_not_read():
+    with pytest.raises(UserError, match="reads text, the domain's items are image"):
+        fit(tiny.model(), tiny.domain("image"), steps=1)
+    model, domain = tiny.model(), tiny.domain("text")
+    known = []
+    fit(
+        model,
+        domain,
+        steps=1,
+        show_progress=False,
+        on_step=lambda *_: known.append(len(model.recommend([1, 2], 3))),
+    )
+    assert known == [3] and model.known.catalog is domain.catalog

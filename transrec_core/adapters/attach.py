@@ -5,9 +5,9 @@
 
 The module is called as ever; adapters act inside it by hooks and live in the host, so the module's state dict
 stays as it was. Every method works. Those that read all layers of an encoder act on what it returns:
-K-Adapter on its last states, a side network on the state of each token, before whatever the module pools (in a
-TransRec it acts after pooling, which is the same where the first token's state is taken). There is no head to
-train a copy of.
+K-Adapter on its last states, a side network on the state of each token, before whatever the module pools (in
+a TransRec it acts after pooling, which is the same where the first token's state is taken). There is no head
+to train a copy of.
 """
 
 from __future__ import annotations

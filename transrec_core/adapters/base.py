@@ -157,7 +157,7 @@ class Replica(Adapter):
         replica = cls()
         hooks = (site.module._forward_hooks, site.module._forward_pre_hooks)
         replica.module = copy.deepcopy(
-            site.module, {id(found): type(found)() for found in hooks}
+            site.module, {id(kept): type(kept)() for kept in hooks}
         )  # its weights, not its hooks
         return replica
 

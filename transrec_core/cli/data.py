@@ -22,6 +22,8 @@ app = command_group()
 
 
 class Format(StrEnum):
+    """What ``transrec data convert`` reads."""
+
     table = "table"
     recbole = "recbole"
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from transrec_core.base.console import command_group
 from transrec_core.base.errors import UserError
 from transrec_core.base.files import atomic_path
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 #: How the configuration of an adapter is called, now and before 0.2.
 CONFIG_FILES = ("transrec_adapter.json", "adapter_config.json")
 
-app = typer.Typer()
+app = command_group()
 
 
 @app.command("recommend")

@@ -169,6 +169,7 @@ class Split:
 
     @property
     def valid_history(self) -> Interactions:
+        """What each user had before the validation item: the training part."""
         return self.train
 
     def restricted(self, users: np.ndarray) -> Split:

@@ -18,6 +18,7 @@ from transrec_core.data.domain import Domain
 from transrec_core.data.interactions import leave_one_out
 from transrec_core.data.raw import RawDomain, title_years
 from transrec_core.data.readers import read_folder
+from transrec_core.data.reading import PictureReader, Reader, TitleReader
 
 WORLD = "world"
 
@@ -60,6 +61,7 @@ class DataSpec(StrictModel):
 
     @property
     def is_world(self) -> bool:
+        """Whether this is the embedded world, and no dataset folder."""
         return self.folder.startswith(WORLD + ":")
 
 
@@ -75,15 +77,19 @@ def load_folder(spec: DataSpec, data_root: Path = Path(), tokenizer: Any = None)
         UserError: if the folder does not exist, or a filter leaves nobody.
     """
     raw = filtered(read_folder(data_root / spec.folder), spec).min_length(spec.min_user)
+    reader: Reader | None = None
     if spec.modality == "text":
         assert raw.titles is not None
         catalog: Any = tokenize_titles(raw.titles, tokenizer, spec.max_tokens)
+        reader = TitleReader(tokenizer, spec.max_tokens)
     elif spec.modality == "image":
         assert raw.image_paths is not None
         catalog = decode_images(raw.image_paths, spec.image_size)
+        reader = PictureReader(spec.image_size)
     else:
         catalog = IdCatalog(raw.interactions.n_items)
-    return sampled(Domain(raw.name, catalog, raw.interactions, raw.item_ids), spec)
+    domain = Domain(raw.name, catalog, raw.interactions, raw.item_ids, user_ids=raw.user_ids, reader=reader)
+    return sampled(domain, spec)
 
 
 def sampled(domain: Domain, spec: DataSpec) -> Domain:

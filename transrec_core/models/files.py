@@ -50,7 +50,11 @@ class Saved(Roles):
             folder: where to.
             provenance: what the card says about the origin (data, seed, versions).
             with_items: also write the items' ids and content, and what reading new ones needs.
+
+        Raises:
+            UserError: if an adapter is merged, whose weights would become the base's.
         """
+        self.require_unmerged("save_pretrained")
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         state = {k: v for k, v in self.state_dict().items() if not k.startswith("adapters.")}

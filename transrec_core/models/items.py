@@ -188,8 +188,9 @@ def check_readable(encoder: nn.Module, catalog: Catalog) -> None:
             raise UserError(f"max_tokens={longest}: the encoder reads {positions} at most")
     elif isinstance(catalog, ImageCatalog) and catalog.pixels.shape[-1] != config.image_size:
         try:  # some encoders read pictures of any size
+            device = next(encoder.parameters()).device
             with torch.no_grad():
-                encoder.backbone(**catalog.batch(torch.tensor([0])))
+                encoder.backbone(catalog.batch(torch.tensor([0]))["pixel_values"].to(device))
         except (ValueError, RuntimeError):
             raise UserError(
                 f"image_size={catalog.pixels.shape[-1]}: the encoder reads pictures of "

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -26,7 +27,8 @@ from transrec_core.adapters.anatomy import Site, encoder_sites
 from transrec_core.base.config import first_problem
 from transrec_core.base.errors import UserError
 from transrec_core.data.batching import Batch
-from transrec_core.data.catalog import Catalog, Parts
+from transrec_core.data.catalog import Catalog
+from transrec_core.data.parts import Parts
 from transrec_core.data.reading import reader_beside
 from transrec_core.models.backbones import fresh_backbone, load_backbone
 from transrec_core.models.files import Saved
@@ -76,7 +78,7 @@ class TransRec(Recommender, Saved):
         return cls(ItemEncoder(backbone, spec.dim, spec.pooling, spec.item_activation), spec)
 
     @classmethod
-    def from_encoder(cls, encoder: str, dim: int = 64, seed: int = 0, **fields: Any) -> Self:
+    def from_encoder(cls, encoder: str | Path, dim: int = 64, seed: int = 0, **fields: Any) -> Self:
         """A TransRec around a pretrained encoder, with how it reads titles or pictures.
 
         Args:

@@ -16,13 +16,11 @@ from accelerate import PartialState
 from transrec_core.base.files import atomic_folder, atomic_write
 from transrec_core.base.hashing import content_hash
 from transrec_core.data.domain import Domain
-from transrec_core.data.reading import PictureReader, Reader, TitleReader
 from transrec_core.models.files import BASE_FILE, SHIPPED, save_items
 from transrec_core.models.transrec import TransRec
 from transrec_core.study.specs import RunSpec
 from transrec_core.study.store import Store
 from transrec_core.training.artefacts import exclusive
-from transrec_core.world.encoders import tokenizer_of
 
 CHANGES_NO_RESULT = True
 
@@ -39,7 +37,7 @@ def keep(model: TransRec, spec: RunSpec, store: Store, target: Domain) -> None:
         target: whose items it recommends.
     """
     model.remember(target)
-    model.reader = _reader(spec) or model.reader
+    model.reader = target.reader
     items = store.root / "items" / content_hash([target.fingerprint(), spec.encoder, spec.target.max_tokens])
     adapter = next(iter(model.adapters)) if spec.adapter is not None else None
     with exclusive(items):
@@ -57,15 +55,6 @@ def keep(model: TransRec, spec: RunSpec, store: Store, target: Domain) -> None:
             base = f"shipped:{source}" if (SHIPPED / source).is_dir() else f"../../sources/{source}"
             fields = {"base": base, "adapter": adapter, "items": f"../../items/{items.name}"}
             atomic_write(new / BASE_FILE, json.dumps(fields, indent=2) + "\n")
-
-
-def _reader(spec: RunSpec) -> Reader | None:
-    """How the target's content was read; the embedded world's titles have no tokenizer."""
-    if spec.strategy == "item_id":
-        return None
-    if spec.target.modality == "image":
-        return PictureReader(spec.target.image_size)
-    return None if spec.target.is_world else TitleReader(tokenizer_of(spec.encoder), spec.target.max_tokens)
 
 
 def recommend_line(run_id: str, store: Path) -> str | None:

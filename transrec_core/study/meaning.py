@@ -132,7 +132,7 @@ def used(module: str) -> frozenset[str]:
     reached, waiting = set[str](), [module]
     while waiting:
         name = waiting.pop()
-        if name not in reached and f"\n{MARK} = True" not in _source(name):
+        if name not in reached:
             reached.add(name)
             waiting += _imports(name)
-    return frozenset(reached)
+    return frozenset(name for name in reached if f"\n{MARK} = True" not in _source(name))

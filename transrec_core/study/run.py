@@ -76,7 +76,7 @@ def _run(
         shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     source, target = domains(spec, data_root)
     if spec.strategy == "item_id":
-        target = replace(target, catalog=IdCatalog(target.catalog.n_items), truth=None)
+        target = replace(target, catalog=IdCatalog(target.catalog.n_items), truth=None, reader=None)
     fingerprint = f"{source.fingerprint()[:16]}-{target.fingerprint()[:16]}"
     if store.has(spec.id()) and not refresh:
         record = store.read(spec.id())

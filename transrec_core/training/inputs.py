@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transrec_core.data.catalog import Catalog, Parts, length_groups
+from transrec_core.data.catalog import Catalog
+from transrec_core.data.parts import Parts, length_groups
 from transrec_core.models.item_encoder import ItemEncoder
 from transrec_core.models.transrec import TransRec
 from transrec_core.training.artefacts import cached_states

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from transrec_core.data.batching import Batch
-from transrec_core.data.catalog import Parts
+from transrec_core.data.parts import Parts
 from transrec_core.models.transrec import TransRec
 
 

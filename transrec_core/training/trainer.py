@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from transrec_core.base.errors import UserError
 from transrec_core.data.batching import Batch, Batcher
-from transrec_core.data.catalog import Parts
 from transrec_core.data.domain import Domain
+from transrec_core.data.parts import Parts
 from transrec_core.evaluation.metrics import metrics
 from transrec_core.evaluation.ranking import model_ranks
 from transrec_core.models.transrec import TransRec
@@ -54,7 +54,8 @@ class Trainer:
         batcher: draws the batches.
 
     Raises:
-        UserError: if nothing is trainable, or ``spec.accumulate`` meets several processes.
+        UserError: if the encoder can't read the items, nothing is trainable, or ``spec.accumulate`` meets
+            several processes.
     """
 
     def __init__(
@@ -68,11 +69,8 @@ class Trainer:
     ) -> None:
         self.model, self.domain, self.spec = model, domain, spec or TrainSpec()
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
-        spec, groups = self.spec, model.parameter_groups()
-        if not groups:
-            raise UserError(
-                "nothing to train: no parameter is trainable (strategy 'frozen' needs no training)"
-            )
+        spec = self.spec
+        model.remember(domain)  # also refuses items that its encoder can't read
         self.accelerator = Accelerator()
         shard = self.accelerator.process_index, self.accelerator.num_processes
         if spec.accumulate > 1 and shard[1] > 1:
@@ -84,10 +82,8 @@ class Trainer:
         # Precision is this run's own: accelerate's setting belongs to the process and could not change from
         # one run to the next.
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=spec.precision == "bf16")
-        model.to(self.device).train()
-        options = [{"params": p, "lr": getattr(spec.lr, role)} for role, p in groups.items()]
-        optimizer = torch.optim.AdamW(options, weight_decay=spec.weight_decay, fused=True)
-        self._peaks: list[float] = [group["lr"] for group in options]
+        optimizer = _adamw(model.to(self.device).train(), spec)
+        self._peaks: list[float] = [group["lr"] for group in optimizer.param_groups]
         self.wrapped, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.batcher = Batcher(
             domain.split.train,
@@ -145,7 +141,6 @@ class Trainer:
                     if on_evaluation is not None:
                         on_evaluation(self.progress)
         self.restore_best()
-        self.model.remember(self.domain)
         return self.progress
 
     @property
@@ -246,6 +241,15 @@ class Trainer:
     def _bar(self, show: bool) -> tqdm[Any]:
         initial, total = self.progress.step, self.spec.steps
         return tqdm(total=total, initial=initial, disable=not show, unit="step", leave=False)
+
+
+def _adamw(model: TransRec, spec: TrainSpec) -> torch.optim.AdamW:
+    # A group of parameters for each role, with its peak learning rate.
+    groups = model.parameter_groups()
+    if not groups:
+        raise UserError("nothing to train: no parameter is trainable (strategy 'frozen' needs no training)")
+    options = [{"params": p, "lr": getattr(spec.lr, role)} for role, p in groups.items()]
+    return torch.optim.AdamW(options, weight_decay=spec.weight_decay, fused=True)
 
 
 def fit(

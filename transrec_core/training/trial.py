@@ -25,9 +25,12 @@ SAMPLE = 8  # items
 class Kept(Protocol):
     """Inputs of the item encoder that are computed once (``inputs.py``)."""
 
-    def keep(self, folder: Path | None) -> None: ...
+    def keep(self, folder: Path | None) -> None:
+        """Computes what is kept, or reads it from the folder."""
 
-    def catalogue(self) -> Tensor: ...
+    def catalogue(self) -> Tensor:
+        """Vectors of all items [items + 1, d]."""
+        ...
 
 
 def why_not(
@@ -80,12 +83,15 @@ class Sample:
 
     @property
     def n_items(self) -> int:
+        """How many items the sample has."""
         return len(self.numbers) - 1
 
     def batch(self, items: Tensor) -> dict[str, Tensor]:
+        """Content of items [k], by their numbers in the sample."""
         return self.catalog.batch(torch.from_numpy(self.numbers)[items])
 
     def fingerprint(self) -> str:
+        """Of the whole catalogue, and which items were chosen."""
         return f"{self.catalog.fingerprint()} {self.numbers.tolist()}"
 
 

@@ -1,6 +1,6 @@
 """K-Adapter: small transformers beside the backbone, that read some of its layers.
 
-Each adapter narrows the states of one backbone layer, added to what the adapter before found, runs two small
+Each adapter narrows the states of one backbone layer, with what the one before it gave, runs two small
 transformer layers over them and widens them again; at the end, the last adapter's states and the backbone's
 are mixed. Nothing inside the backbone changes. The mix starts as the backbone's own states (its matrix is the
 identity beside zero), so at the start nothing changes.
@@ -98,10 +98,10 @@ class KAdapter(Adapter):
 
     def forward(self, x: Trace, y: Tensor) -> Tensor:
         mask = None if x.mask is None else x.mask[:, None, None].bool()
-        found = torch.zeros_like(y)
+        added = torch.zeros_like(y)
         for layer, beside in zip(self.layers, self.beside, strict=True):
-            found = beside(self.dropout(x.states[layer + 1]) + found, mask, x.causal)
-        out: Tensor = y + self.mix(torch.cat([y, found], -1))
+            added = beside(self.dropout(x.states[layer + 1]) + added, mask, x.causal)
+        out: Tensor = y + self.mix(torch.cat([y, added], -1))
         return out
 
     @classmethod
