@@ -68,8 +68,7 @@ def small(**more) -> dict:
 @pytest.fixture
 def own_table(tmp_path, monkeypatch) -> Path:
     """Step sizes are read from, and written to, a folder of the test's own."""
-    for module in (step_sizes, tuning):
-        monkeypatch.setattr(module, "PROFILES", tmp_path / "profiles")
+    monkeypatch.setattr(step_sizes, "PROFILES", tmp_path / "profiles")
     return tmp_path / "profiles" / "step_sizes_small.yaml"
 
 
