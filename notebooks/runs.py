@@ -24,7 +24,6 @@ data = "runs"
 # %% tags=["remove-cell"]
 from pathlib import Path
 
-import pandas as pd
 from IPython.display import HTML, display
 from myst_nb import glue
 
@@ -37,24 +36,25 @@ style()
 
 # %% tags=["remove-cell"]
 shelves = {"recorded": Path("results/study"), "recorded, real data": Path("results/real"), "live": Path(data)}
-frame, damaged = overview.all_runs(shelves)
+frame, damaged, other_code = overview.all_runs(shelves)
 atomic_write(Path("book/executed/all_runs.csv"), frame.to_csv(index=False))
 glue("all-count", f"{len(frame):,}", display=False)
 glue("all-code", code_version(), display=False)
-glue("all-other", int((frame["code"] != code_version()).sum()), display=False)
+glue("all-other", other_code, display=False)
 glue("all-damaged", len(damaged), display=False)
 glue("all-hours", f"{frame['seconds'].sum() / 3600:.1f}", display=False)
 
 # %% [markdown]
-# {glue:text}`all-count` runs, {glue:text}`all-hours` hours of one core. This page was built with code version
-# {glue:text}`all-code`; {glue:text}`all-other` of the runs were made by another version of the code that
-# results depend on. {glue:text}`all-damaged` records are damaged or were changed by hand.
+# {glue:text}`all-count` runs, {glue:text}`all-hours` hours of one core. This page was built with version
+# {glue:text}`all-code` of the code that every run uses; {glue:text}`all-other` of the runs were made by
+# another version of the code that they depend on. {glue:text}`all-damaged` records are damaged or were changed
+# by hand.
 #
 # {download}`Download them as CSV <all_runs.csv>`. A click on a heading sorts, the field searches.
 
 # %% tags=["remove-input"]
-if damaged:
-    show_table(pd.DataFrame(damaged), "Damaged or changed by hand: not used anywhere in this book", text=True)
+if len(damaged):
+    show_table(damaged, "Damaged or changed by hand: not used anywhere in this book", text=True)
 
 # %% tags=["remove-input"]
 display(HTML(overview.sortable(frame)))
@@ -65,7 +65,7 @@ display(HTML(overview.sortable(frame)))
 # - *where*: `recorded` ships with the book (`results/study`, `results/real`), `live` ran when the book was
 #   built here.
 # - *question*: questions that the run belongs to; a run shared by two questions is run once.
-# - *code*: fingerprint of the code that results depend on. Where it differs from this page's, the live runs
+# - *code*: fingerprint of the code that the run depends on. Where that is another one now, the live runs
 #   of the same specification say whether the result does.
 # - *repeat*: a command that runs it again into `runs/again`, and says whether every test case has the same
 #   rank and whether the figure agrees.

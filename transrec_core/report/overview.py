@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from transrec_core.report.names import method_name
 from transrec_core.study.grids import load_profile, question_specs
 from transrec_core.study.profile import Variant
+from transrec_core.study.provenance import code_version
 from transrec_core.study.record import Record
 from transrec_core.study.store import Store
 
@@ -58,19 +59,36 @@ def _row(record: Record, where: str, folder: Path, places: list[tuple[str, Varia
     }
 
 
-def all_runs(shelves: Mapping[str, Path]) -> tuple[pd.DataFrame, list[dict[str, str]]]:
-    """All sound records of several stores (by the word that tells where they are), a row each; and which
-    are damaged, and how.
+class Overview(NamedTuple):
+    """All runs of several stores.
+
+    Attributes:
+        frame: the sound records, a row each.
+        damaged: a row for each of the others, with what is wrong.
+        other_code: how many were made by another version of the code that they depend on.
     """
-    places, rows, damaged = _places(), [], []
+
+    frame: pd.DataFrame
+    damaged: pd.DataFrame
+    other_code: int
+
+
+def all_runs(shelves: Mapping[str, Path]) -> Overview:
+    """Reads all records of several stores.
+
+    Args:
+        shelves: folders by the word that tells where the records are.
+    """
+    places, rows, damaged, other_code = _places(), [], [], 0
     for where, folder in shelves.items():
         records, broken = Store(folder).scan()
         name = Path(folder.name) if where == "live" else folder  # no path of this machine
+        other_code += sum(r.facts.get("code") != code_version(r.spec) for r in records)
         rows += [_row(record, where, name, places.get(record.id, [])) for record in records]
         damaged += [
             {"where": where, "id": run_id, "what is wrong": reason} for run_id, reason in broken.items()
         ]
-    return pd.DataFrame(rows), damaged
+    return Overview(pd.DataFrame(rows), pd.DataFrame(damaged), other_code)
 
 
 def sortable(frame: pd.DataFrame) -> str:
