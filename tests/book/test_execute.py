@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from transrec_core.base.console import run
 from transrec_core.base.errors import UserError
 from transrec_core.book import execute as book
 from transrec_core.book.execute import (
@@ -220,3 +221,13 @@ def test_direct_dependencies_are_pinned_and_environments_agree():
         assert re.split(r"[<>=]", requirement)[0].lower() in pinned, requirement
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert conda["dependencies"][-1] == {"pip": ["-c constraints.txt", "-e .[book,test]"]}
+
+
+def test_a_page_that_does_not_exist_is_named_before_anything_runs(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["book", "execute", "--only", "nix"])
+    with pytest.raises(SystemExit) as end:
+        run(book.app)
+    errors = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2 and len(errors) == 1 and "--only nix: no such page; there are: " in errors[0]
+    assert [page.stem for page in book.chosen_pages(["rq2"])] == ["rq2"]
+    assert book.chosen_pages(()) == book.in_order()

@@ -192,6 +192,7 @@ def test_a_failed_run_stops_no_other_and_is_made_good_by_the_same_call(folders, 
     assert store.has(missing.id()) and set(store.failures()) == {wild.id()}
 
 
+@pytest.mark.slow
 def test_a_study_with_a_failed_run_ends_with_status_1_and_a_line_for_it(tmp_path, monkeypatch, capsys):
     wild = {
         "wild": {"methods": ["head"], "levels": {"far": {"training.lr.head": 1e38, "training.warmup": 0}}}

@@ -114,6 +114,7 @@ def test_mistakes_in_pairs_are_named(change, message):
         Profile.model_validate(small(**change))
 
 
+@pytest.mark.slow
 def test_a_pair_is_tuned_run_packed_and_compared(folders, own_table, tmp_path, monkeypatch, capsys):
     profile, store = Profile.model_validate(small()), Store(tmp_path / "store")
     question, untuned = profile.question("rq"), {}
