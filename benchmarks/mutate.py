@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-PROOF = "tests/adapters/test_defects.py"
+TESTS = "tests/adapters"
 METHODS = "transrec_core/adapters/methods"
 
 
@@ -29,44 +29,44 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     Mutation(
-        f"{PROOF}::test_defect_lora_replaces_the_pretrained_projection",
+        f"{TESTS}/test_lora.py::test_defect_lora_replaces_the_pretrained_projection",
         f"{METHODS}/lora.py",
         "        return cls(linear, rank, config)\n",
         "        linear.reset_parameters()\n        return cls(linear, rank, config)\n",
     ),
     Mutation(
-        f"{PROOF}::test_defect_soft_prompt_cuts_the_title",
+        f"{TESTS}/test_prompt.py::test_defect_soft_prompt_cuts_the_title",
         f"{METHODS}/prompt.py",
         "        return torch.cat([self.tokens.expand",
         "        y = torch.cat([0 * y[:, : self.n_tokens], y[:, self.n_tokens :]], 1)\n"
         "        return torch.cat([self.tokens.expand",
     ),
     Mutation(
-        f"{PROOF}::test_defect_k_adapter_looks_into_the_future",
+        f"{TESTS}/test_k_adapter.py::test_defect_k_adapter_looks_into_the_future",
         f"{METHODS}/k_adapter.py",
         "mask, x.causal)\n        out",
         "mask, False)\n        out",
     ),
     Mutation(
-        f"{PROOF}::test_defect_k_adapter_reads_padding",
+        f"{TESTS}/test_k_adapter.py::test_defect_k_adapter_reads_padding",
         f"{METHODS}/k_adapter.py",
         "mask = None if x.mask is None else",
         "mask = None if True else",
     ),
     Mutation(
-        f"{PROOF}::test_defect_compacter_has_no_skip_connection",
+        f"{TESTS}/test_compacter.py::test_defect_compacter_has_no_skip_connection",
         f"{METHODS}/compacter.py",
         "return y + correction",
         "return correction",
     ),
     Mutation(
-        f"{PROOF}::test_defect_parallel_adapter_adds_its_input_twice",
+        f"{TESTS}/test_parallel.py::test_defect_parallel_adapter_adds_its_input_twice",
         f"{METHODS}/houlsby.py",
         "return y + self.scale * correction",
         "return y + self.scale * correction + (x if self.parallel else 0)",
     ),
     Mutation(
-        f"{PROOF}::test_defect_pfeiffer_sits_after_the_attention",
+        f"{TESTS}/test_pfeiffer.py::test_defect_pfeiffer_sits_after_the_attention",
         f"{METHODS}/pfeiffer.py",
         'own_position = "ffn"',
         'own_position = "attention"',

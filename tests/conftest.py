@@ -34,6 +34,6 @@ def encoder(tmp_path_factory) -> Path:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "title", *(f"i{n}" for n in range(30))]
     folder = tmp_path_factory.mktemp("encoder") / "tiny-bert"
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=16, **sizes)).save_pretrained(folder)
+    BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=32, **sizes)).save_pretrained(folder)
     BertTokenizer(vocab={word: n for n, word in enumerate(words)}).save_pretrained(folder)
     return folder

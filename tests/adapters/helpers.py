@@ -29,7 +29,7 @@ def families(*fast: str) -> pytest.MarkDecorator:
 
 ALL = pytest.mark.parametrize("method", METHODS)
 EVERYWHERE = families(*FAST)
-FAMILY = pytest.mark.parametrize("family", FAST)
+FAMILY = pytest.mark.parametrize("family", ["bert", pytest.param("vit", marks=pytest.mark.slow)])
 OBJECTIVES = pytest.mark.parametrize("objective", ["sasrec", "cpc"])
 
 

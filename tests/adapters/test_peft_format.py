@@ -19,7 +19,7 @@ from transrec_core.base.errors import UserError
 peft = pytest.importorskip("peft")
 
 METHODS = ["lora", "rslora", "dora", "ia3"]
-FAMILIES = families("bert", "vit")
+FAMILIES = families("bert")
 #: What PEFT's users write for these encoders: names of the query and value projections.
 NAMES = {
     family: [path.rpartition(".")[2] for path in (ANATOMY[family].query, ANATOMY[family].value)]

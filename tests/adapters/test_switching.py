@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests import tiny
-from tests.adapters.helpers import ALL, EVERYWHERE, PROMPTS, SMALL, scores, with_adapter
+from tests.adapters.helpers import ALL, FAMILY, PROMPTS, SMALL, families, scores, with_adapter
 from transrec_core.adapters import METHODS, AdapterConfig
 from transrec_core.base.errors import UserError
 
@@ -27,7 +27,7 @@ def test_adapters_are_switched_by_name_on_one_backbone():
 
 
 @ALL
-@EVERYWHERE
+@families("bert")
 def test_a_copied_model_has_adapters_of_its_own(method, family):
     model = with_adapter(family, method)
     before, twin = scores(model, family), copy.deepcopy(model)
@@ -39,7 +39,7 @@ def test_a_copied_model_has_adapters_of_its_own(method, family):
 
 
 @pytest.mark.parametrize("first", METHODS)
-@pytest.mark.parametrize("family", ["bert", "vit"])
+@FAMILY
 def test_stacked_adapters_act_one_after_the_other(first, family):
     """Stacking with an adapter of another method that does nothing yet, in either order, equals the first
     alone.

@@ -5,10 +5,8 @@ folders.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import struct
-import subprocess
 import sys
 import time
 import zlib
@@ -21,8 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.data.files import picture
+from tests.helpers import transrec
 from transrec_core.base.errors import UserError
-from transrec_core.data.catalog import decode_images, tokenize_titles
+from transrec_core.data.catalog import decode_images
 from transrec_core.data.interactions import Interactions, leave_one_out
 from transrec_core.data.raw import title_years
 from transrec_core.data.readers import read_folder
@@ -84,13 +84,6 @@ def write(
     for name, content in (("items.tsv", items), ("users.tsv", users)):
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     return folder
-
-
-def picture(path: Path, size: tuple[int, int] = (20, 30)) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    Image.fromarray(noise).save(path)
-    return path
 
 
 def bomb(path: Path, side: int) -> None:
@@ -214,23 +207,11 @@ def test_bad_folders_end_with_status_2_and_one_line(case, tmp_path, capsys, monk
     assert end.value.code == 2 and len(error) == 1 and error[0].startswith("error:") and message in error[0]
 
 
+@pytest.mark.slow
 @needs_games
 def test_amazon_games_is_read_exactly_and_quickly():
     began = time.perf_counter()
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from transrec_core.cli.main import main; main()",
-            "data",
-            "check",
-            str(REAL / "amazon_games"),
-            "--json",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = transrec("data", "check", str(REAL / "amazon_games"), "--json", cwd=Path())
     facts = json.loads(done.stdout)
     assert (facts["users"], facts["items"], facts["interactions"]) == (50_546, 16_859, 440_264)
     assert time.perf_counter() - began < 10
@@ -288,95 +269,15 @@ def test_convert_writes_a_folder_that_reads_the_same(tmp_path):
     (tmp_path / "t.csv").write_text(
         "user_id,item_id,timestamp\nu,a,1\nu,b,2\nv,b,2020-01-01\n".replace("2020-01-01", "3")
     )
-    command = [
-        sys.executable,
-        "-m",
-        "transrec_core.cli.main",
-        "data",
-        "convert",
-        str(tmp_path / "t.csv"),
-        str(tmp_path / "out"),
-    ]
-    command[1:3] = ["-c", "from transrec_core.cli.main import main; main()"]
-    assert subprocess.run(command, capture_output=True).returncode == 0
+    arguments = ("data", "convert", "t.csv", "out")
+    assert transrec(*arguments, cwd=tmp_path).returncode == 0
     raw, direct = read_folder(tmp_path / "out"), read_table(tmp_path / "t.csv")
     assert (
         raw.item_ids == direct.item_ids
         and raw.interactions.fingerprint() == direct.interactions.fingerprint()
     )
-    again = subprocess.run(command, capture_output=True, text=True)
+    again = transrec(*arguments, cwd=tmp_path)
     assert again.returncode == 2 and "exists already" in again.stderr
-
-
-class Tokenizer:
-    """The little of a Hugging Face tokenizer that is used; counts its calls."""
-
-    pad_token_id, calls = 0, 0
-
-    def get_vocab(self):
-        return {"x": 1}
-
-    def __call__(self, texts, **options):
-        Tokenizer.calls += 1
-        rows = [[1, *map(len, t.split()), 2][: options["max_length"]] for t in texts]
-        width = max(map(len, rows))
-        ids = np.array([r + [0] * (width - len(r)) for r in rows])
-        return {"input_ids": ids, "attention_mask": (ids > 0).astype(int)}
-
-
-def test_titles_are_tokenised_once_and_a_damaged_cache_is_rebuilt(tmp_path, capsys):
-    titles = ["", "one two", "three"]
-    Tokenizer.calls = 0
-    first = tokenize_titles(titles, Tokenizer(), 8, tmp_path)
-    second = tokenize_titles(titles, Tokenizer(), 8, tmp_path)
-    assert Tokenizer.calls == 1 and first.fingerprint() == second.fingerprint()
-    tokenize_titles(["", "other"], Tokenizer(), 8, tmp_path)
-    tokenize_titles(titles, Tokenizer(), 3, tmp_path)
-    assert Tokenizer.calls == 3  # other titles and other settings are other entries
-    for damage in (
-        lambda p: os.truncate(p, 90),
-        lambda p: p.write_bytes(p.read_bytes()[:-1] + b"\xff"),
-        Path.unlink,
-    ):
-        damage(next(tmp_path.glob("titles-*/tokens.npy")))
-        for entry in tmp_path.glob("titles-*"):
-            if entry.is_dir() and not (entry / "checksums.json").exists():
-                raise AssertionError(entry)
-        calls = Tokenizer.calls
-        for wanted in (titles, ["", "other"], titles):
-            tokenize_titles(
-                wanted, Tokenizer(), 3 if wanted is titles and Tokenizer.calls == calls else 8, tmp_path
-            )
-        assert tokenize_titles(titles, Tokenizer(), 8, tmp_path).fingerprint() == first.fingerprint()
-        assert Tokenizer.calls > calls
-    assert "damaged" in capsys.readouterr().err
-
-
-def test_an_unusable_cache_folder_is_no_obstacle(tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    catalog = tokenize_titles(["", "one"], Tokenizer(), 8, tmp_path / "file" / "cache")
-    assert catalog.n_items == 1 and "going on without it" in capsys.readouterr().err
-
-
-def _decode(folder: str, queue) -> None:
-    paths = [None, *sorted(Path(folder, "images").iterdir())]
-    queue.put(decode_images(paths, 16, Path(folder) / "cache").fingerprint())
-
-
-def test_two_processes_may_build_one_cache_entry_at_once(tmp_path):
-    for n in range(20):
-        picture(tmp_path / "images" / f"{n}.jpg")
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    workers = [context.Process(target=_decode, args=(str(tmp_path), queue)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    found = {queue.get(timeout=60) for _ in workers}
-    for worker in workers:
-        worker.join()
-    assert len(found) == 1
-    left = [p.name for p in (tmp_path / "cache").iterdir() if p.name.startswith(".")]
-    assert not left
 
 
 def test_pictures_are_cut_to_the_middle(tmp_path):

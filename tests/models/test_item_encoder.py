@@ -11,7 +11,7 @@ from transrec_core.adapters.anatomy import ANATOMY, Anatomy
 from transrec_core.base.errors import UserError
 from transrec_core.data.batching import Batcher
 from transrec_core.models import ModelSpec, TransRec, fresh_backbone
-from transrec_core.training.inputs import ItemInputs
+from transrec_core.training.inputs import Content, PooledStates, item_inputs
 from transrec_core.training.spec import TrainSpec
 from transrec_core.training.trainer import fit
 
@@ -90,7 +90,7 @@ def test_a_step_from_kept_states_is_the_same_step(family, method, entries):
     tiny.stir(model.adapters)
     domain = tiny.domain(tiny.MODALITY[family])
     batch = Batcher(domain.split.train, "sasrec", "batch", 32, 10, 0).batch(0)
-    kept = ItemInputs(model, domain.catalog)
+    kept = item_inputs(model, domain.catalog)
     assert kept.below == 2
     outcomes = []
     for features in (domain.catalog.batch(batch.items), kept(batch.items)):
@@ -114,8 +114,8 @@ def test_without_an_anatomy_an_encoder_trains_as_a_whole_or_not_at_all(family, s
         model.requires_grad_(False)
         model.item_encoder.projection.requires_grad_(True)
     assert model.item_encoder.layers() == [] and model.frozen_layers() == 0
-    inputs = ItemInputs(model, domain.catalog)
-    assert inputs.states is None and (inputs.pooled is not None) == (strategy == "head")
+    inputs = item_inputs(model, domain.catalog)
+    assert type(inputs) is (PooledStates if strategy == "head" else Content)
     spec = TrainSpec(steps=2, min_steps=0, eval_every=1, batch_size=16)
     progress = fit(model.train(), domain, spec, 0, show_progress=False)
     assert progress.history[-1]["loss"] > 0

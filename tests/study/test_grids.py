@@ -8,12 +8,28 @@ import itertools
 
 import numpy as np
 import pytest
+import yaml
 
 from tests.helpers import command
+from transrec_core.adapters.config import AdapterConfig
+from transrec_core.adapters.registry import METHODS
+from transrec_core.base.errors import UserError
 from transrec_core.data.loading import DataSpec
 from transrec_core.evaluation.ranking import test_cases as cases
-from transrec_core.study.grids import load_profile, merged, question_specs, variant_spec, variants
+from transrec_core.study import step_sizes
+from transrec_core.study.grids import (
+    load_profile,
+    load_study,
+    merged,
+    question_specs,
+    run_spec,
+    variant_spec,
+    variants,
+)
 from transrec_core.study.profile import Variant
+from transrec_core.study.step_sizes import Untuned
+from transrec_core.study.store import Store
+from transrec_core.study.tuning import tune
 from transrec_core.world.loading import load_domain
 
 STUDY = load_profile("study")
@@ -160,3 +176,70 @@ def test_smaller_shares_are_part_of_larger_ones_and_everybody_is_tested(modality
             )
     assert set(domain(0.1, seed=2).sample) != set(domain(0.1).sample)
     assert len({domain(*key).fingerprint() for key in ((1.0,), (0.5,), (0.1,), (0.1, 2))}) == 4
+
+
+@pytest.mark.parametrize("method", ["full", "scratch", "item_id", "head", "houlsby", "vector"])
+def test_the_step_size_that_is_asked_for_is_taken_whatever_grids_there_are(method, monkeypatch):
+    """Also for a method that nobody has put a grid down for."""
+
+    class VectorConfig(AdapterConfig):
+        method: str = "vector"
+
+    class Vector(METHODS["bitfit"]):
+        Config = VectorConfig
+        method, grid = "vector", ()
+
+    monkeypatch.setitem(METHODS._classes, "vector", Vector)
+    monkeypatch.setattr(step_sizes, "grids", lambda: {})
+    spec = run_spec(STUDY, STUDY.question("rq1").cells[0], method, 1, lr=0.02)
+    assert set(spec.training.lr.model_dump().values()) == {0.02}
+
+
+def test_a_method_without_a_step_size_is_refused_not_run_at_a_default(monkeypatch):
+    cell = STUDY.question("rq1").cells[0].model_copy(update={"methods": ("full", "vector")})
+
+    class Vector(METHODS["bitfit"]):
+        method, grid = "vector", ()
+
+    monkeypatch.setitem(METHODS._classes, "vector", Vector)
+    with pytest.raises(Untuned, match="vector has no step size for text-informative-sasrec; `transrec tune`"):
+        run_spec(STUDY, cell, "vector", 1)
+    untuned: dict[str, str] = {}
+    question = STUDY.question("rq1").model_copy(update={"cells": (cell,)})
+    assert "vector" not in {v.method for _, v, _ in question_specs(STUDY, question, untuned).values()}
+    assert list(untuned) == ["text-informative-sasrec, vector"]
+    with pytest.raises(UserError, match="no step sizes to choose from for vector"):
+        tune(STUDY.model_copy(update={"questions": {"rq": question}}), Store("nowhere"))
+
+
+def test_untrained_methods_need_no_step_size_and_unknown_ones_are_named():
+    cell = STUDY.question("rq1").cells[0]
+    for method in ("popularity", "nearest", "frozen", "untrained", "oracle"):
+        assert run_spec(STUDY, cell, method, 1).method == method
+    with pytest.raises(UserError, match="no method 'houlsbi'; did you mean 'houlsby'"):
+        run_spec(STUDY, cell, "houlsbi", 1)
+
+
+def test_step_sizes_chosen_for_a_study_come_before_the_profiles(tmp_path):
+    table = {"text-informative-sasrec": {"full": {"chosen": 0.5}}}
+    (tmp_path / "own.step_sizes.yaml").write_text(yaml.safe_dump(table))
+    (tmp_path / "own.yaml").write_text(
+        "seeds: [1]\ncells: [{modality: text, methods: [full, head]}]\ncontrols: []\n"
+    )
+    profile, question = load_study(str(tmp_path / "own.yaml"), "laptop")
+    cell = question.cells[0]
+    assert profile.step_size(cell, "full") == 0.5
+    assert profile.step_size(cell, "head") == STUDY.step_size(cell, "head") != 0.5
+    assert STUDY.step_size(cell, "full") != 0.5
+
+
+def test_a_pair_that_is_called_like_one_of_another_profile_takes_none_of_its_step_sizes(tmp_path):
+    assert "instruments-text-sasrec" in step_sizes.step_sizes()
+    pair = {"spec": {"encoder": "minilm"}, "grids": {"full": [0.1]}}
+    cells = [{"pair": "instruments", "modality": "text", "methods": ["full"]}]
+    study = {"seeds": [1], "cells": cells, "pairs": {"instruments": pair}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(study))
+    with pytest.raises(Untuned):
+        question_specs(*load_study(str(tmp_path / "own.yaml"), "laptop"))
+    real = load_profile("real")
+    assert real.step_size(real.question("rq1-instruments").cells[0], "full") > 0

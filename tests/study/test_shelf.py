@@ -12,9 +12,15 @@ import yaml
 
 from tests.helpers import command
 from transrec_core.adapters import AdapterConfig
+from transrec_core.adapters.config import FLAT
+from transrec_core.adapters.methods.lora import LoRAConfig
+from transrec_core.adapters.registry import METHODS
 from transrec_core.base.errors import UserError
 from transrec_core.evaluation.metrics import metrics
+from transrec_core.study import record as record_module
+from transrec_core.study.progress import state
 from transrec_core.study.provenance import environment
+from transrec_core.study.record import OutdatedRecord, seal
 from transrec_core.study.shelf import digest, source_facts, write_shelf
 from transrec_core.study.specs import RunSpec
 from transrec_core.study.store import Store
@@ -226,3 +232,67 @@ def test_what_ships_can_be_gone_on_from(store, tmp_path):
     )
     assert first < second and len(second) == len(first) + 1
     assert Store(tmp_path / "second").has(new) and source_facts(tmp_path / "again") == known
+
+
+class MoreLoRA(LoRAConfig):
+    """LoRA's settings with a field that came later.
+
+    Attributes:
+        more: at its default, what the code did before.
+    """
+
+    more: int = 1
+
+
+@pytest.fixture
+def shelf(store, tmp_path) -> Store:
+    write_shelf(store.all(), tmp_path / "shelf")
+    return Store(tmp_path / "shelf")
+
+
+def test_a_field_that_a_method_gets_later_touches_no_record(store, shelf, monkeypatch):
+    lora = RunSpec(seed=1, strategy="adapter", adapter=AdapterConfig(method="lora"))
+    run_id = lora.id()
+    before = store.read(run_id).metrics
+    monkeypatch.setattr(METHODS["lora"], "Config", MoreLoRA)
+    for place in (store, shelf):
+        record = place.read(run_id)
+        assert record.spec.adapter.more == 1 and record.spec.id() == run_id and place.scan()[1] == {}
+        assert record.metrics == before
+    now = RunSpec(seed=1, strategy="adapter", adapter=AdapterConfig(method="lora"))
+    assert isinstance(now.adapter, MoreLoRA) and now.id() == run_id
+    assert RunSpec(seed=1, strategy="adapter", adapter=AdapterConfig(method="lora", more=2)).id() != run_id
+
+
+def test_a_record_of_the_former_flat_configuration_is_read(store):
+    """Its specification is sealed as it was written, with fields that LoRA no longer has."""
+    run_id = RunSpec(seed=1, strategy="adapter", adapter=AdapterConfig(method="lora")).id()
+    folder = store.folder(run_id)
+    fields = yaml.safe_load((folder / "spec.yaml").read_text())
+    fields["adapter"] = FLAT | {"method": "lora"}
+    facts = json.loads((folder / "record.json").read_text())
+    facts["sha256"] = seal(fields, facts)
+    (folder / "spec.yaml").write_text(yaml.safe_dump(fields))
+    (folder / "record.json").write_text(json.dumps(facts))
+    assert store.read(run_id).spec.adapter == AdapterConfig(method="lora")
+
+
+@pytest.mark.parametrize("change", ["a default", "a field that is gone"])
+def test_nobody_is_advised_to_delete_a_sound_record(change, store, shelf, monkeypatch, capsys):
+    run_id = RunSpec(seed=1, strategy="adapter", adapter=AdapterConfig(method="lora")).id()
+    if change == "a default":
+        monkeypatch.setattr(record_module, "validated", lambda fields, origin: RunSpec(seed=99))
+    else:
+        fields = {name: field for name, field in LoRAConfig.model_fields.items() if name != "alpha"}
+        monkeypatch.setattr(LoRAConfig, "__pydantic_fields__", fields)
+        monkeypatch.setitem(FLAT, "alpha", "nothing")
+    for place in (store, shelf):
+        with pytest.raises(OutdatedRecord) as error:
+            place.read(run_id)
+        message = str(error.value)
+        assert "keep it" in message and "delete" not in message and "damaged" not in message
+        assert ("a default of the specification has changed since" in message) == (change == "a default")
+        assert "\n" not in message and state(place, run_id) == "outdated"
+        runs = ("runs", "--store", str(place.root))
+        status, output, _ = command(*runs, monkeypatch=monkeypatch, capsys=capsys)
+        assert status == 1 and f"outdated: {run_id}  " in output

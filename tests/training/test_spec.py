@@ -30,7 +30,7 @@ def test_short_forms_of_fields():
     [
         ({"stepps": 100}, "unknown key 'stepps' in TrainSpec; did you mean 'steps'?"),
         ({"steps": 0}, "steps: .* greater than or equal to 1"),
-        ({"steps": "many"}, "steps: .* valid integer"),
+        ({"steps": "many"}, "steps: should be a whole number, not 'many'"),
         ({"steps": 6, "min_steps": 7}, "min_steps=7 is more than steps=6"),
         ({"lr": -1.0}, "lr.encoder: .* greater than or equal to 0"),
     ],

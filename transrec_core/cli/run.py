@@ -60,8 +60,9 @@ def run_command(
     """
     import yaml
 
+    from transrec_core.study.checks import check_run
     from transrec_core.study.run import run
-    from transrec_core.study.specs import check_data, read_spec, validated, with_changes
+    from transrec_core.study.specs import read_spec, validated, with_changes
     from transrec_core.study.store import Store
 
     fields = {} if spec_file is None else read_spec(spec_file).model_dump(mode="json")
@@ -70,7 +71,7 @@ def run_command(
     changes = [f"{key}={json.dumps(value)}" for key, value in short.items() if value is not None]
     changes += [] if strategy is None else _strategy(strategy)
     spec = validated(with_changes(fields, changes + (change or [])), str(spec_file or "run"))
-    check_data(spec)
+    check_run(spec)
     if dry_run:
         typer.echo(f"# id {spec.id()}, source model {spec.source_id()}")
         typer.echo(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False).rstrip())

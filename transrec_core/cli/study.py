@@ -81,18 +81,18 @@ def study_command(
     data_root: RootOption = Path(),
 ) -> None:
     """Run a study and record it; what is recorded already is not run again, what was interrupted goes on."""
+    from transrec_core.study.checks import check_run
     from transrec_core.study.executors import cores, execute
     from transrec_core.study.grids import load_study, question_specs
     from transrec_core.study.progress import forecast_lines
     from transrec_core.study.progress import watch as watch_progress
-    from transrec_core.study.specs import check_data
     from transrec_core.study.store import Store
 
     untuned: dict[str, str] | None = {} if dry_run or watch else None
     plan = question_specs(*load_study(question, profile), untuned)
     specs = {run_id: spec for run_id, (_, _, spec) in plan.items()}
     for spec in specs.values():
-        check_data(spec)
+        check_run(spec)
     records = Store(store)
     if watch:
         watch_progress(records, specs)

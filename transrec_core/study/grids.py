@@ -158,9 +158,7 @@ def run_spec(
         Untuned: if the method trains, and no step size is given or tuned.
         UserError: if there is no such method, or a change does not fit.
     """
-    if method not in METHODS and method not in STRATEGIES:
-        known = nearest(method, [*METHODS, *STRATEGIES])
-        raise UserError(f"profile, cell {cell.name}: no method '{method}'; {known}")
+    check_method(cell, method)
     changes = dict(changes or {})
     tuning = changes.pop("tuning", None)
     adapter = {"adapter": {"method": method}, "strategy": "adapter"}
@@ -182,6 +180,17 @@ def run_spec(
             nested = {part: nested}
         fields = merged(fields, nested)
     return validated(fields, f"profile, cell {cell.name}, method {method}")
+
+
+def check_method(cell: Cell, method: str) -> None:
+    """Refuses what is neither a strategy nor an adapter's method.
+
+    Raises:
+        UserError: names the nearest.
+    """
+    if method not in METHODS and method not in STRATEGIES:
+        known = nearest(method, [*METHODS, *STRATEGIES])
+        raise UserError(f"profile, cell {cell.name}: no method '{method}'; {known}")
 
 
 def _cell_fields(profile: Profile, cell: Cell) -> dict[str, Any]:

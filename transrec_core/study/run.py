@@ -20,11 +20,12 @@ from transrec_core.evaluation.controls import nearest_ranks, popularity_ranks
 from transrec_core.evaluation.metrics import metrics
 from transrec_core.evaluation.ranking import model_ranks
 from transrec_core.models.transrec import TransRec
+from transrec_core.study.checks import check_run
 from transrec_core.study.kept import keep as keep_model
 from transrec_core.study.kept import recommend_line
 from transrec_core.study.provenance import code_version, environment
 from transrec_core.study.record import Record, cases_fingerprint
-from transrec_core.study.specs import TRAINED, WITHOUT_CONTENT, RunSpec, check_data
+from transrec_core.study.specs import TRAINED, WITHOUT_CONTENT, RunSpec
 from transrec_core.study.stages import build_model, domains, initial_model
 from transrec_core.study.store import Store
 from transrec_core.training.artefacts import exclusive
@@ -60,7 +61,7 @@ def run(
         UserError: for anything that the user can mend; also if a record was made from other data of the same
             name.
     """
-    check_data(spec)
+    check_run(spec)
     asked = time.time()
     with exclusive(store.root / "locks" / spec.id()):
         path = store.folder(spec.id()) / "record.json"

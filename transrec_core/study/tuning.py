@@ -13,10 +13,11 @@ import yaml
 
 from transrec_core.base.errors import UserError
 from transrec_core.base.files import atomic_write
+from transrec_core.study.checks import check_run
 from transrec_core.study.executors import run_many
-from transrec_core.study.grids import run_spec, trains
+from transrec_core.study.grids import check_method, run_spec, trains
 from transrec_core.study.profile import Cell, Profile
-from transrec_core.study.specs import RunSpec, check_data
+from transrec_core.study.specs import RunSpec
 from transrec_core.study.step_sizes import TUNING_SEED, Untuned, read_step_sizes, tuning_name
 from transrec_core.study.store import Store
 
@@ -55,6 +56,7 @@ def choices(profile: Profile, only: Sequence[str] = ()) -> list[Choice]:
             tunings = dict.fromkeys(changes.get("tuning") for changes in factor.levels.values())
             asked += [Choice(cell, method, tuning) for method in factor.methods for tuning in tunings]
         for choice in asked:
+            check_method(cell, choice.method)
             if trains(choice.method):
                 needed.setdefault((choice.name, choice.method), choice)
     return list(needed.values())
@@ -95,7 +97,7 @@ def tune(
         if again or not _is_chosen(profile, choice):
             runs += [(choice, lr, spec) for lr, spec in _tried(profile, choice).items()]
     for *_, spec in runs:
-        check_data(spec)
+        check_run(spec)
     records = run_many([spec for *_, spec in runs], store, data_root, workers=workers)
     for (choice, lr, _), record in zip(runs, records, strict=True):
         methods = table.setdefault(choice.name, {})
