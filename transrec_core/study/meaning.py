@@ -97,8 +97,13 @@ def meaning(modules: Iterable[str]) -> str:
     Args:
         modules: dotted names, e.g. "transrec_core.training.trainer".
     """
-    parts = sorted({part for module in modules for part in statements(_source(module))})
+    parts = sorted({part for module in modules for part in _statements(module)})
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+@functools.cache
+def _statements(module: str) -> frozenset[str]:
+    return frozenset(statements(_source(module)))
 
 
 @functools.cache
