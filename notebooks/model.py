@@ -34,7 +34,7 @@ from transrec_core.data.batching import Batcher
 from transrec_core.world.config import WorldConfig
 from transrec_core.world.made import make_world
 from transrec_core.models import ModelSpec, TransRec, load_backbone
-from transrec_core.report.figures import draw_model
+from transrec_core.report.diagram import draw_model
 from transrec_core.world.encoders import encoder_path
 
 style()

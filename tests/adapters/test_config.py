@@ -71,7 +71,7 @@ def test_the_flat_form_of_older_records_is_read_and_hashed_as_it_was(method):
     config = AdapterConfig(method=method)
     flat = FLAT | config.model_dump(mode="json")
     assert AdapterConfig.model_validate(flat) == config
-    assert config.hashed() == flat
+    assert config.hashed() == {key: value for key, value in flat.items() if key in FLAT}
 
 
 def test_a_field_that_comes_later_renames_no_record():

@@ -118,7 +118,7 @@ def test_a_base_in_bfloat16_is_the_same_base_and_names_of_modules_do_not_count()
         ({"sparsity": 0.5}, "unknown key 'sparsity' .*known: format, version"),
         ({"format": "lora-adapter"}, "format is 'lora-adapter', not 'transrec-adapter'"),
         ({"config": {"method": "lora", "d_init": 1, "item_size": 8}}, "unknown key 'd_init' in LoRAConfig"),
-        ({"config": {"method": "vera"}}, "unknown adapter method 'vera'"),
+        ({"config": {"method": "nonesuch"}}, "unknown adapter method 'nonesuch'"),
         ({"config": None}, "transrec_adapter.json: "),
     ],
 )

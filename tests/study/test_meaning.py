@@ -91,13 +91,13 @@ def versions(tmp_path, monkeypatch):
     monkeypatch.setattr(meaning, "PACKAGE", folder)
 
     def now() -> dict[str, str]:
-        for function in (meaning._source, meaning._imports, meaning.used):
+        for function in (meaning._source, meaning.used):
             function.cache_clear()
         return {name: code_version(spec) for name, spec in RUNS.items()}
 
     now.folder = folder
     yield now
-    for function in (meaning._source, meaning._imports, meaning.used):
+    for function in (meaning._source, meaning.used):
         function.cache_clear()
 
 

@@ -80,7 +80,8 @@ def _written(node: object) -> str:
     return f"[{', '.join(map(_written, node))}]" if isinstance(node, list) else repr(node)
 
 
-def statements(source: str) -> list[str]:
+@functools.cache
+def statements(source: str) -> tuple[str, ...]:
     """Hashes of a module's top-level statements, in which moving one to another module changes nothing.
 
     Args:
@@ -88,7 +89,7 @@ def statements(source: str) -> list[str]:
     """
     tree = _Stripped().visit(ast.parse(source))
     texts = [_written(node) for node in tree.body if not _names(node) & {"__all__", MARK}]
-    return [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    return tuple(hashlib.sha256(text.encode()).hexdigest() for text in texts)
 
 
 def meaning(modules: Iterable[str]) -> str:
@@ -112,18 +113,25 @@ def _path(module: str) -> Path:
     return place.with_suffix(".py") if place.with_suffix(".py").is_file() else place / "__init__.py"
 
 
-@functools.cache
 def _imports(module: str) -> frozenset[str]:
     """The modules of this package that a module imports, wherever in it, for types alone left out."""
-    names, waiting = set[str](), [ast.parse(_source(module))]
+    places = {
+        name if _path(name).is_file() else name.rpartition(".")[0] for name in _imported(_source(module))
+    }
+    return frozenset(name for name in places if _path(name).name != "__init__.py")
+
+
+@functools.cache
+def _imported(source: str) -> frozenset[str]:
+    """What a module's text imports from this package, with the module that each name is of."""
+    names, waiting = set[str](), list[ast.AST]([ast.parse(source)])
     while waiting:
-        node: ast.AST = waiting.pop()
+        node = waiting.pop()
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("transrec_core."):
-            modules = [f"{node.module}.{alias.name}" for alias in node.names]
-            names |= {name if _path(name).is_file() else str(node.module) for name in modules}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif not _for_types(node):
-            waiting += ast.iter_child_nodes(node)  # type: ignore[arg-type]
-    return frozenset(name for name in names if _path(name).name != "__init__.py")
+            waiting += ast.iter_child_nodes(node)
+    return frozenset(names)
 
 
 @functools.cache
