@@ -87,8 +87,8 @@ record: $(STAMP)  ## the study on real data (hours, resumable), into results/rea
 	done
 
 rebuild-world: $(STAMP)  ## build the shipped checkpoints again and compare them bit for bit
-	$(BIN)/python -m transrec_core.general --check
-	$(BIN)/python -m transrec_core.sources --check
+	$(BIN)/python -m transrec_core.world.general --check
+	$(BIN)/python -m transrec_core.study.sources --check
 
 bench: $(STAMP)  ## what is saved, side by side (three minutes); DATA=folder of data sets, OUT=JSON file
 	$(BIN)/python -m benchmarks.costs $(if $(DATA),--data-root $(DATA)) $(if $(OUT),--out $(OUT))

@@ -164,6 +164,7 @@ def two_at_once(monkeypatch):
     monkeypatch.setattr(book, "at_once", lambda: 2)
 
 
+@pytest.mark.slow
 def test_pages_of_a_group_run_side_by_side_and_the_next_group_after_them(two_at_once, tmp_path):
     meet = "(here / '{}').touch(); await_('{}')"
     both = "assert all((here / name).exists() for name in ('a.ipynb', 'b.ipynb'))"
@@ -173,6 +174,7 @@ def test_pages_of_a_group_run_side_by_side_and_the_next_group_after_them(two_at_
     assert list(taken)[-1] == "last" and (tmp_path / "last.ipynb").exists()
 
 
+@pytest.mark.slow
 def test_the_first_page_that_fails_stops_the_others_and_is_named(two_at_once, tmp_path):
     slow, wrong, never = pages(
         tmp_path,

@@ -42,6 +42,7 @@ def test_the_line_that_repeats_a_run_can_be_pasted(folders, tmp_path, monkeypatc
     assert f"repeat: {line}" in again
 
 
+@pytest.mark.slow
 def test_a_run_in_the_embedded_world_needs_no_data_root(tmp_path, monkeypatch, capsys):
     places = ("--store", str(tmp_path))
     output = ran("run", "--strategy", "popularity", *places, monkeypatch=monkeypatch, capsys=capsys)

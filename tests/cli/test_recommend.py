@@ -162,6 +162,7 @@ def spec(strategy: str, **more) -> RunSpec:
 LORA = {"adapter": {"method": "lora", "item_size": 4, "user_size": 4}}
 
 
+@pytest.mark.slow
 def test_what_an_adapter_run_trained_is_kept_small_and_recommends(data, tmp_path):
     store, wanted = Store(tmp_path / "my runs"), spec("adapter", **LORA)
     record = run(wanted, store, data, show_progress=False, keep=True)

@@ -120,6 +120,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 @given(layout=laid_out(), data=st.data())
 def test_a_fault_between_sound_lines_is_named_by_its_own(fault, layout, data):

@@ -54,6 +54,7 @@ def test_spread_between_seeds_widens_the_interval():
     assert (interval(shifted).high - interval(shifted).low) > 2 * (interval(calm).high - interval(calm).low)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth():
     """Users and seeds drawn anew 200 times: the 95 % interval holds the truth nearly that often."""
     rng = np.random.default_rng(1)
@@ -99,6 +100,7 @@ def test_p_values_are_those_of_the_normal_distribution_and_never_zero():
     assert from_draws(np.zeros(100)).p_difference() == 1
 
 
+@pytest.mark.slow
 def test_half_the_users_turn_comparable_into_undecided():
     a = np.tile([1.0, 0.0, 0.0, 1.0, 0.0], 4000)[None]
     b = a.copy()
@@ -107,6 +109,7 @@ def test_half_the_users_turn_comparable_into_undecided():
     assert verdict(paired_difference(a[:, :10_000], b[:, :10_000], draws=1000), 0.004) == "undecided"
 
 
+@pytest.mark.slow
 def test_a_borderline_difference_does_not_survive_a_large_family():
     borderline, nothing = normal(2.3, 1.0), [normal(0.0, 1.0) for _ in range(19)]
     assert verdict(borderline, 0.1) == "better"
@@ -130,6 +133,7 @@ def holm(p: list[float], alpha: float = 0.05) -> set[int]:
     return rejected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_families_are_corrected_as_by_hand(seed):
     rng, draws, margin = np.random.default_rng(seed), 3999, 0.5

@@ -46,6 +46,7 @@ def test_the_six_counts_of_the_released_code(arguments, added, every_method):
     assert "109,632,320" in every_method
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", tiny.BACKBONES)
 @pytest.mark.parametrize("method", METHODS)
 def test_counts_and_file_sizes_are_those_of_the_real_thing(method, family, tmp_path):
@@ -63,6 +64,7 @@ def test_counts_and_file_sizes_are_those_of_the_real_thing(method, family, tmp_p
     assert row["bytes"] == (tmp_path / "adapter" / "transrec_adapter.safetensors").stat().st_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_every_shipped_shape_takes_every_method_it_can(encoder):
     rows = table(encoder)

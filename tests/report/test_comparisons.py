@@ -58,6 +58,7 @@ def test_half_the_users_turn_a_verdict_of_the_table_into_undecided():
         assert compared["full"].difference is None and np.isnan(compared["full"].detectable)
 
 
+@pytest.mark.slow
 def test_a_verdict_on_what_trains_needs_seeds_on_both_sides():
     runs = runs_of(
         full=exact("full", band(0, 30)),

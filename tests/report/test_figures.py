@@ -39,6 +39,7 @@ def closed():
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_points_are_named_and_the_front_is_joined():
     figure = plot_pareto({"a cell": adaptations(compare(RUNS)), "again": adaptations(compare(RUNS))})
     axis, _ = figure.axes

@@ -59,6 +59,7 @@ def test_what_cannot_be_told_from_the_best_is_named_and_not_chosen():
     assert (chosen.use, chosen.undecided) == ("full", ("houlsby",))
 
 
+@pytest.mark.slow
 def test_the_best_has_the_highest_mean_whatever_its_place():
     options = {
         "head": option("head", band(0, 20), 10),
@@ -69,6 +70,7 @@ def test_the_best_has_the_highest_mean_whatever_its_place():
         assert (choice(order).best, choice(order).use) == ("full", "full")
 
 
+@pytest.mark.slow
 def test_ties_go_to_the_best_and_then_to_the_first():
     same = band(0, 30)
     tied = {m: option(m, same, 100) for m in ("lora", "houlsby", "pfeiffer")}

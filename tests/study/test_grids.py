@@ -147,6 +147,7 @@ def test_the_dry_run_prints_a_line_a_run_and_a_total_and_runs_nothing(tmp_path, 
     ] == [True] * len(plan)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modality", ["text", "id"])
 def test_smaller_shares_are_part_of_larger_ones_and_everybody_is_tested(modality):
     def domain(share: float, seed: int = 1):

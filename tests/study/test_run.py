@@ -149,6 +149,7 @@ def test_a_users_mistake_is_one_line_and_status_2(arguments, message, tmp_path, 
     assert len(errors) == 1 and message in errors[0], errors
 
 
+@pytest.mark.slow
 def test_a_users_mistake_is_one_line_in_a_process_of_its_own(tmp_path):
     done = transrec("run", "--strategy", "hulsby", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

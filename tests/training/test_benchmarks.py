@@ -78,6 +78,7 @@ def test_a_pair_is_timed_in_turns_and_a_goal_is_a_goal():
     assert (once.ratio, once.low, once.high, once.pairs) == (3, 3, 3, 1) and once.reached
 
 
+@pytest.mark.slow
 def test_the_gpu_benchmark_runs_without_one():
     row = gpu.measure("lora", False, torch.device("cpu"), 1e12, tiny=True, repeats=1)
     assert row["tokens a second"] == pytest.approx(row["items"] * gpu.TOKENS / row["seconds"])

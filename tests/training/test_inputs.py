@@ -19,6 +19,7 @@ from transrec_core.training.inputs import Content, LayerStates, PooledStates, it
 EVERYWHERE = pytest.mark.parametrize("family", DEEP)
 
 
+@pytest.mark.slow
 @EVERYWHERE
 @pytest.mark.parametrize(("layers", "below"), [([2], 2), ([1, 2], 1), ("all", 0)])
 @pytest.mark.parametrize("method", ["houlsby", "lora", "prefix"])
@@ -46,6 +47,7 @@ def test_a_step_from_kept_states_is_the_same_step(family, layers, below, method,
     assert torch.allclose(kept.catalogue(), model.catalogue(domain.catalog), atol=1e-5)
 
 
+@pytest.mark.slow
 @EVERYWHERE
 @pytest.mark.parametrize("method", METHODS)
 def test_no_adapter_is_taken_for_a_frozen_layer(family, method):

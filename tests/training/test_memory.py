@@ -13,6 +13,7 @@ from transrec_core.training.inputs import item_inputs
 from transrec_core.training.memory import backward_in_parts, recompute_activations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", tiny.BACKBONES)
 @pytest.mark.parametrize("loss", ["batch", "catalogue", "bce"])
 @pytest.mark.parametrize("method", [None, "houlsby", "k_adapter", "side"])

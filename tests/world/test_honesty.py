@@ -25,6 +25,7 @@ QUESTIONS = LAPTOP.questions.values()
 CELLS = {cell.name: cell for question in QUESTIONS for cell in question.cells}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["text-informative-sasrec", "text-vague-sasrec", "image-sasrec"])
 def test_full_fine_tuning_reaches_most_of_the_oracle_and_beats_an_untrained_network(name, tmp_path):
     full, oracle, untrained, popularity = (

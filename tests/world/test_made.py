@@ -54,6 +54,7 @@ def test_same_seed_same_world_other_seed_another(modality: str) -> None:
     assert first[0] != other[0] and first[1] != other[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["source", "target"])
 def test_modalities_describe_the_same_items_and_histories(part: str) -> None:
     text, image = getattr(world(), part), getattr(world(modality="image"), part)
@@ -64,6 +65,7 @@ def test_modalities_describe_the_same_items_and_histories(part: str) -> None:
         assert text.extra.fingerprint() == image.extra.fingerprint()
 
 
+@pytest.mark.slow
 def test_informativeness_is_one_number() -> None:
     """Users, items, words and the general corpus are equal bit for bit; a slot differs only where content
     gave way to nuisance.
@@ -228,6 +230,7 @@ def test_world_is_honest() -> None:
     np.testing.assert_array_equal(oracle.ranks, world("vague").oracle().ranks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modality", ["text", "image"])
 def test_general_stage_repeats_bit_for_bit(modality: str) -> None:
     """Thirty steps, twice; `make rebuild-world` does the same with the whole stage against what ships."""

@@ -183,6 +183,7 @@ def test_bits_come_back(flags):
     assert unpacked_bits(packed_bits(np.array(flags, dtype=bool)), len(flags)).tolist() == flags
 
 
+@pytest.mark.slow
 def test_cold_and_nearest_are_what_plain_loops_say(folders, tmp_path):
     domain = load_domain(DataSpec(folder="b", modality="image", image_size=32, share=0.2), folders)
     histories, targets = cases(domain, "test")
