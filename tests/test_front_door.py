@@ -17,22 +17,22 @@ from transrec_core.adapters.registry import METHODS, register
 
 SCRIPT = """
 import pandas
-interactions, items = pandas.read_csv({data!r} + "/interactions.csv"), pandas.read_csv({data!r} + "/items.csv")
+interactions, items = (pandas.read_csv({data!r} + "/" + name) for name in ("interactions.csv", "items.csv"))
 
 import transrec_core as tr
 
-domain = tr.Domain.from_frame(interactions, items, tokenizer="FOLDER_OR_NAME")     # pandas; columns user, item, timestamp; item, title[, picture]
+domain = tr.Domain.from_frame(interactions, items, tokenizer="FOLDER_OR_NAME")
 model = tr.TransRec.from_encoder("FOLDER_OR_NAME", dim=64, seed=0)
-model.add_adapter("games", tr.LoRA(rank=8), train=True)                               # freezes the rest, and says so
-tr.fit(model, domain, steps=300)                                                      # callbacks: on_step, on_evaluation
+model.add_adapter("games", tr.LoRA(rank=8), train=True)     # freezes the rest, and says so
+tr.fit(model, domain, steps=300)                            # callbacks: on_step, on_evaluation
 print(tr.evaluate(model, domain).metrics)
-model.recommend(["B001", "B007"], k=10)                                               # item ids in, item ids and scores out; unseen users, new items
-model.encode(["A Title"])                                                             # item vectors
+model.recommend(["B001", "B007"], k=10)                     # item ids in, item ids and scores out
+model.encode(["A Title"])                                   # item vectors
 
 model.save_pretrained("model")
 model.save_adapter("model/games", "games")
 print(model.recommend(["B001", "B007"], k=10).ids)
-"""  # noqa: E501
+"""
 
 AGAIN = """
 import transrec_core as tr
@@ -44,6 +44,16 @@ print(model.recommend(["B001", "B007"], k=10).ids)
 assert model.recommend(["B001", "B007"], k=10).ids != before, "the adapter acts"
 assert model.encode(["kind3 word1"]).shape == (1, 64)
 """
+
+
+def script(data: Path) -> str:
+    """The script with an encoder and frames of 300 users and 120 items, which are written to ``data``."""
+    encoder = shop.save_encoder(data)
+    interactions, items = shop.frames()
+    assert interactions["user"].nunique() == 300 and len(items) == 120
+    interactions.to_csv(data / "interactions.csv", index=False)
+    items.to_csv(data / "items.csv", index=False)
+    return SCRIPT.format(data=str(data)).replace("FOLDER_OR_NAME", encoder)
 
 
 def python(code: str, folder: Path) -> subprocess.CompletedProcess:
@@ -60,14 +70,9 @@ def python(code: str, folder: Path) -> subprocess.CompletedProcess:
 
 @pytest.mark.slow
 def test_the_script_runs_from_an_empty_folder_and_recommends_the_same_in_another_process(tmp_path):
-    data, empty = tmp_path / "data", tmp_path / "empty"
+    empty = tmp_path / "empty"
     empty.mkdir()
-    encoder = shop.save_encoder(data)
-    interactions, items = shop.frames()
-    assert interactions["user"].nunique() == 300 and len(items) == 120
-    interactions.to_csv(data / "interactions.csv", index=False)
-    items.to_csv(data / "items.csv", index=False)
-    first = python(SCRIPT.format(data=str(data)).replace("FOLDER_OR_NAME", encoder), empty)
+    first = python(script(tmp_path / "data"), empty)
     assert first.returncode == 0, first.stderr
     assert "adapter 'games':" in first.stdout and "'HR@10'" in first.stdout
     second = python(AGAIN, empty)

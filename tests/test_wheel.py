@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import environment
+from tests.test_front_door import AGAIN, script
 from transrec_core.book.execute import ROOT
 
 pytestmark = pytest.mark.slow
@@ -57,3 +59,15 @@ def test_the_command_works_from_the_wheel(python, tmp_path, arguments):
     command = [str(python), "-m", "transrec_core.cli", *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_readmes_script_runs_from_the_wheel_in_an_empty_folder(python, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    out = []
+    for code in (script(tmp_path / "data"), AGAIN):
+        command = [str(python), "-c", code]
+        done = subprocess.run(command, cwd=empty, capture_output=True, text=True, env=environment())
+        assert done.returncode == 0, done.stderr[-2000:]
+        out.append(done.stdout.splitlines()[-1])
+    assert out[0] == out[1]  # the same ids in another process
