@@ -7,7 +7,8 @@ STORE/<id>/record.json             metrics, costs, versions, checksums; written 
 STORE/<id>/failure.json            the error of a run that failed; gone once it succeeds
 STORE/<id>/checkpoint.safetensors  while a run is under way
 STORE/*.jsonl                      packed records (see shelf.py), which can only be read
-STORE/sources, features            artefacts that runs share
+STORE/<id>/model                   what `transrec run` trained, to recommend with (see kept.py)
+STORE/sources, features, items     artefacts that runs share
 STORE/locks                        runs under way
 """
 
