@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,7 +78,7 @@ def ranking(rows: list[Row]) -> dict[str, dict[str, float]]:
         targets = rng.integers(1, n_items + 1, users).astype(np.int32)
         vectors = torch.randn(n_items + 1, 64, generator=torch.Generator().manual_seed(0))
 
-        def blocks(vectors=vectors, histories=histories, targets=targets) -> np.ndarray:  # type: ignore[no-untyped-def]
+        def blocks(vectors: Any = vectors, histories: Any = histories, targets: Any = targets) -> np.ndarray:
             return target_ranks(model_scorer(model, vectors, histories), histories, targets)
 
         if n_items == 20_000:

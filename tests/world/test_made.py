@@ -140,7 +140,7 @@ def test_words_are_distinct_and_titles_say_what_the_tokens_say() -> None:
         row = catalog.tokens[item]  # type: ignore[attr-defined]
         length = catalog.lengths[item]  # type: ignore[attr-defined]
         assert row[0] == CLS and row[length - 1] == SEP and (row[length:] == PAD).all()
-        assert catalog.titles[item].split() == [words[t] for t in row[1 : length - 1]]  # type: ignore[attr-defined]
+        assert catalog.titles[item].split() == [words[t] for t in row[1 : length - 1]]
 
 
 def test_pictures_of_similar_items_look_similar() -> None:

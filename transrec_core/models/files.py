@@ -59,11 +59,12 @@ class Saved(Roles):
         folder.mkdir(parents=True, exist_ok=True)
         state = {k: v for k, v in self.state_dict().items() if not k.startswith("adapters.")}
         save_tensors(folder / WEIGHTS_FILE, state, {"format": "pt"})
-        encoder = self.item_encoder
+        encoder: Any = self.item_encoder
         if isinstance(encoder, ItemEncoder):
-            backbone: dict[str, Any] = encoder.backbone.config.to_diff_dict()  # type: ignore[union-attr,operator]
+            encoder_config: Any = encoder.backbone.config
+            backbone: dict[str, Any] = encoder_config.to_diff_dict()
         else:
-            backbone = {"model_type": "id", "n_items": encoder.embedding.num_embeddings - 1}  # type: ignore[union-attr,operator]
+            backbone = {"model_type": "id", "n_items": encoder.embedding.num_embeddings - 1}
         config = {"spec": self.spec.model_dump(), "backbone": backbone, "provenance": provenance or {}}
         atomic_write(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
         lines = [f"- {key}: {value}" for key, value in (provenance or {}).items()]

@@ -140,10 +140,10 @@ class Recommender(Roles):
         """
         if isinstance(histories, str | bytes):
             raise UserError(f"a history is a list of item ids: [{histories!r}], not {histories!r}")
-        several = list(histories)
+        several: list[Any] = list(histories)
         if several and not isinstance(several[0], str | int | float | np.generic):
-            return list(self.recommend_each(several, k, exclude_history, skip_unknown))  # type: ignore[arg-type]
-        numbers = self._numbers(self._known(), several, skip_unknown)  # type: ignore[arg-type]
+            return list(self.recommend_each(several, k, exclude_history, skip_unknown))
+        numbers = self._numbers(self._known(), several, skip_unknown)
         return self._best([numbers], k, exclude_history)[0]
 
     def recommend_each(

@@ -22,8 +22,9 @@ from transrec_core.study.step_sizes import TUNING_SEED, Untuned, read_step_sizes
 from transrec_core.study.store import Store
 
 HEAD = (
-    "# Written by `transrec tune`: validation figures of the tuning seed and the step size chosen from them. "
-    "Do not edit.\n"
+    "# Written by `transrec tune`: validation figures of the tuning seed, and the step size chosen from "
+    "them.\n"
+    "# Do not edit.\n"
 )
 
 
