@@ -52,6 +52,7 @@ def test_a_curve_has_the_methods_that_are_varied_and_nothing_else():
     assert control_levels(RUNS, ("popularity", "frozen")) == {}
 
 
+@pytest.mark.slow
 def test_a_pair_is_compared_where_both_and_full_fine_tuning_were_run():
     (pair,) = pair_curves(
         RUNS, TARGET, {"Houlsby minus full": ("houlsby", "full"), "nobody": ("lora", "full")}

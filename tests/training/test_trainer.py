@@ -17,6 +17,7 @@ LOSSES = ["catalogue", "batch", "bce"]
 QUICK = TrainSpec(steps=6, min_steps=0, eval_every=2, batch_size=16, warmup=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_training_lowers_the_loss_and_leaves_the_best_state(loss):
     model, domain = tiny.model(), tiny.domain("text")

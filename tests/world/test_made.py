@@ -95,6 +95,7 @@ def test_informativeness_is_one_number() -> None:
     assert rich.target.extra.fingerprint() == vague.target.extra.fingerprint()
 
 
+@pytest.mark.slow
 def test_histories_keep_to_the_declared_sizes_and_repeat_nothing() -> None:
     made, config = world(), world().config
     assert made.target.extra is not None
@@ -176,6 +177,7 @@ def test_next_items_come_from_the_stated_probabilities() -> None:
     assert abs(expected.mean() - drawn.mean()) < 4 * error
 
 
+@pytest.mark.slow
 def test_oracle_agrees_with_plain_loops() -> None:
     """Ranks straight from the formula, written apart from the generator: no shared code, one user and one
     item at a time.
