@@ -127,6 +127,17 @@ gallery.show("rslora")
 gallery.show("dora")
 
 # %% [markdown]
+# ### VeRA
+#
+# $A$ and $B$ are drawn once, from a seed, frozen, and the same in every layer; two vectors say how much of their
+# rows each weight takes {cite}`kopiczko2024`. The rank may be large: it costs one number a row.
+#
+# $$W x \leftarrow W x + b \odot B\,(d \odot A x) \qquad d \in \mathbb{R}^{r},\; b \in \mathbb{R}^{d}$$
+
+# %% tags=["remove-input"]
+gallery.show("vera")
+
+# %% [markdown]
 # ## Prompts
 #
 # ### Soft prompt

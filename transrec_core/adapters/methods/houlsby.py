@@ -85,7 +85,8 @@ class Bottleneck(Adapter):
         return cls(site.width, config.size(site.encoder), config)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        correction: Tensor = self.up(self.activation(self.down(self.dropout(x if self.parallel else y))))
+        seen = self.dropout(x if self.parallel else y)
+        correction: Tensor = self.up(self.activation(self.down(seen)))
         return y + self.scale * correction
 
     @classmethod
