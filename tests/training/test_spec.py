@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from pydantic import ValidationError
 
@@ -53,3 +55,11 @@ def test_step_sizes_rise_and_fall_and_stay_at_nothing():
     assert factors[10:] == [0.0, 0.0, 0.0]
     constant = TrainSpec(steps=10, min_steps=0, warmup=0, schedule="constant")
     assert [constant.factor(step) for step in (0, 9)] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("steps", [300, 500, 800, 1200])
+def test_the_schedule_is_the_same_to_the_last_bit(steps):
+    """A step size that differs in its last bit gives other weights after some hundred steps."""
+    spec = TrainSpec(steps=steps, warmup=20)
+    for step in range(20, steps):
+        assert spec.factor(step) == 0.5 * (1 + math.cos(math.pi * (step - 20) / (steps - 20)))

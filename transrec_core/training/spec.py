@@ -123,5 +123,6 @@ class TrainSpec(StrictModel):
             return (step + 1) / self.warmup
         if self.schedule == "constant":
             return 1.0
-        part = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, part)))
+        rest = max(1, self.steps - self.warmup)
+        # In this order: records and shipped source models rest on the last bit of every step size.
+        return 0.5 * (1 + math.cos(math.pi * min(step - self.warmup, rest) / rest))
