@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from transrec_core.base.errors import UserError
 from transrec_core.world.encoders import encoder_path
@@ -68,3 +70,20 @@ def has_minilm() -> bool:
     except UserError:
         return False
     return True
+
+
+def write_folders(
+    root: Path, items: int = 30, users: int = 40, longest: int = 9, own_ids: bool = False, ending: str = "jpg"
+) -> Path:
+    """Two small dataset folders with titles and pictures, "a" and "b"; ``own_ids``: no id stands in both."""
+    for name, seed in (("a", 0), ("b", 1)):
+        rng = np.random.default_rng(seed)
+        (root / name / "images").mkdir(parents=True)
+        ids = [f"{name if own_ids else 'i'}{n}" for n in range(items)]
+        (root / name / "items.tsv").write_text("".join(f"{i}\ttitle {i}\n" for i in ids))
+        lines = [" ".join(rng.permutation(ids)[: rng.integers(5, longest + 1)]) for _ in range(users)]
+        (root / name / "users.tsv").write_text("".join(f"u{n}\t{line}\n" for n, line in enumerate(lines)))
+        for item in ids:
+            pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / "images" / f"{item}.{ending}")
+    return root

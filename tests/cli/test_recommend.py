@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from typer.testing import CliRunner
 
 from tests import shop, tiny
+from tests.helpers import write_folders
 from transrec_core.adapters import AdapterConfig
 from transrec_core.base.errors import UserError
 from transrec_core.cli.main import app
@@ -132,18 +132,8 @@ def test_models_adapters_and_files_that_are_not_there_are_told(folder, tmp_path)
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     """Two small dataset folders with pictures: "a" (source) and "b" (target)."""
-    root = tmp_path_factory.mktemp("data")
-    for name, seed in (("a", 0), ("b", 1)):
-        rng = np.random.default_rng(seed)
-        (root / name / "images").mkdir(parents=True)
-        items = [f"{name}{n}" for n in range(20)]
-        (root / name / "items.tsv").write_text("".join(f"{i}\ttitle {i}\n" for i in items))
-        lines = [" ".join(rng.permutation(items)[: rng.integers(5, 9)]) for _ in range(30)]
-        (root / name / "users.tsv").write_text("".join(f"u{n}\t{line}\n" for n, line in enumerate(lines)))
-        for item in items:
-            pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / name / "images" / f"{item}.png")
-    return root
+    folder = tmp_path_factory.mktemp("data")
+    return write_folders(folder, items=20, users=30, longest=8, own_ids=True, ending="png")
 
 
 def spec(strategy: str, **more) -> RunSpec:
